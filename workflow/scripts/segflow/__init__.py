@@ -1,0 +1,1 @@
+"""Library of the workflow: importable, tested, and unaware of Snakemake's jobs."""

@@ -1,0 +1,147 @@
+"""Reading and writing of images and label maps with their grids.
+
+Arrays are in the order of SimpleITK and of nnU-Net: (z, y, x) for one channel. A 2D image has
+z = 1.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from segflow.content import replacing
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where the voxels of an image lie in space.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Voxels along (z, y, x).
+    spacing_mm : tuple of float
+        Distance of neighbouring voxels along (z, y, x).
+    origin_mm : tuple of float
+        Position of the first voxel, as (x, y, z).
+    direction : tuple of float
+        Direction cosines, row by row: 9 numbers, or 4 of a 2D image.
+    """
+
+    shape: tuple[int, ...]
+    spacing_mm: tuple[float, ...]
+    origin_mm: tuple[float, ...]
+    direction: tuple[float, ...]
+
+
+def read_image(path: Path) -> tuple[np.ndarray, Grid]:
+    """Read an image of one or more channels.
+
+    Parameters
+    ----------
+    path : Path
+        A 2D or 3D image, or a 4D image whose last axis holds the channels.
+
+    Returns
+    -------
+    array : ndarray
+        Of shape (channel, z, y, x) and the file's data type.
+    grid : Grid
+        Where the voxels lie.
+
+    Raises
+    ------
+    ValueError
+        If the file cannot be read.
+    """
+    try:
+        image = sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        raise ValueError(f"{path}: cannot be read ({_reason(error)})") from None
+    array = sitk.GetArrayFromImage(image)
+    if image.GetNumberOfComponentsPerPixel() > 1:
+        array = np.moveaxis(array, -1, 0)
+    elif image.GetDimension() < 4:
+        array = array[None]
+    if image.GetDimension() == 2:
+        array = array[:, None]
+    return array, _grid(image, array.shape[1:])
+
+
+def read_labels(path: Path) -> tuple[np.ndarray, Grid]:
+    """Read a label map; see `read_image`. The array has the shape (z, y, x).
+
+    Raises
+    ------
+    ValueError
+        If the file cannot be read or has several channels.
+    """
+    array, grid = read_image(path)
+    if len(array) != 1:
+        raise ValueError(f"{path}: a label map has one channel, found {len(array)}")
+    return array[0], grid
+
+
+def read_grid(path: Path) -> Grid:
+    """Read the grid of an image from its header alone.
+
+    Raises
+    ------
+    ValueError
+        If the file cannot be read.
+    """
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise ValueError(f"{path}: cannot be read ({_reason(error)})") from None
+    return _grid(reader, tuple(reader.GetSize()[:3])[::-1])
+
+
+def write_image(path: Path, array: np.ndarray, grid: Grid) -> None:
+    """Write one channel or a label map, atomically.
+
+    Parameters
+    ----------
+    path : Path
+        The file; its suffix decides the format.
+    array : ndarray
+        Of shape (z, y, x).
+    grid : Grid
+        Where the voxels lie.
+
+    Raises
+    ------
+    ValueError
+        If array and grid differ in shape.
+    """
+    if array.shape != tuple(grid.shape):
+        raise ValueError(f"{path}: array of shape {array.shape} on a grid of {grid.shape}")
+    flat = len(grid.origin_mm) == 2
+    image = sitk.GetImageFromArray(array[0] if flat else array)
+    image.SetSpacing(grid.spacing_mm[:0:-1] if flat else grid.spacing_mm[::-1])
+    image.SetOrigin(grid.origin_mm)
+    image.SetDirection(grid.direction)
+    with replacing(path) as temporary:
+        sitk.WriteImage(image, str(temporary), useCompression=True)
+
+
+def _grid(image: sitk.Image | sitk.ImageFileReader, shape: tuple[int, ...]) -> Grid:
+    """Return the spatial part of an image's grid: a fourth axis holds channels."""
+    dimension = image.GetDimension()
+    spatial = min(dimension, 3)
+    direction = np.reshape(image.GetDirection(), (dimension, dimension))[:spatial, :spatial]
+    spacing = tuple(image.GetSpacing()[:spatial])[::-1]
+    return Grid(
+        shape=(1,) * (3 - spatial) + tuple(shape)[-spatial:],
+        spacing_mm=(1.0,) * (3 - spatial) + spacing,
+        origin_mm=tuple(image.GetOrigin()[:spatial]),
+        direction=tuple(float(value) for value in direction.flat),
+    )
+
+
+def _reason(error: RuntimeError) -> str:
+    """Return the last line of an ITK error, which says what is wrong."""
+    return str(error).strip().splitlines()[-1].strip()

@@ -1,0 +1,186 @@
+"""nnU-Net's preprocessing, case by case: only what changed is done again."""
+
+import argparse
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+from segflow.cases import Case, read_cases, write_rows
+from segflow.content import content_key, read_json
+from segflow.ledger import Ledger
+from segflow.nnunet import use_folders
+from segflow.workers import count_workers, map_cases
+
+PROCEDURE = 1  # move it when preprocessed data would differ
+COLUMNS = ["case", "key"]
+# Memory for a voxel and channel at nnU-Net's peak: float32 in, out, and the spline's float64.
+BYTES_PER_VOXEL = 40
+
+
+def preprocessing_key(plans: PlansManager, configuration: str, dataset_json: dict) -> str:
+    """Return a key of everything in the plans that preprocessed data depend on.
+
+    The intensities of the fingerprint count only for channels that are normalised with them, so
+    that a new case of an MRI set leaves the others as they are.
+    """
+    chosen = plans.get_configuration(configuration).configuration
+    intensities = {
+        channel: plans.foreground_intensity_properties_per_channel[str(channel)]
+        for channel, scheme in enumerate(chosen["normalization_schemes"])
+        if scheme == "CTNormalization"
+    }
+    names = [
+        "preprocessor_name",
+        "spacing",
+        "patch_size",  # decides the layout of the compressed files
+        "normalization_schemes",
+        "use_mask_for_norm",
+        "resampling_fn_data",
+        "resampling_fn_seg",
+        "resampling_fn_data_kwargs",
+        "resampling_fn_seg_kwargs",
+    ]
+    return content_key(
+        PROCEDURE,
+        {name: chosen[name] for name in names},
+        plans.transpose_forward,
+        intensities,
+        dataset_json["labels"],
+    )
+
+
+def preprocess_cases(
+    cases: list[Case],
+    nnunet_name: str,
+    plans: PlansManager,
+    configuration: str,
+    target: Path,
+    results: Path,
+    threads: int,
+    memory_mb: float,
+) -> list[dict[str, str]]:
+    """Preprocess cases into nnU-Net's compressed format.
+
+    Parameters
+    ----------
+    cases : list of Case
+        Training or test cases.
+    nnunet_name : str
+        nnU-Net's name of the data set.
+    plans : PlansManager
+        Base plans.
+    configuration : str
+        Name of a configuration of the plans.
+    target : Path
+        Folder of the preprocessed cases.
+    results : Path
+        Folder of everything that the workflow produces.
+    threads, memory_mb : int, float
+        What the job may use.
+
+    Returns
+    -------
+    list of dict
+        For each case its name and the key of its content.
+    """
+    raw = results / "nnUNet_raw" / nnunet_name
+    dataset_json = read_json(raw / "dataset.json")
+    plans_key = preprocessing_key(plans, configuration, dataset_json)
+    ledger = Ledger(target)
+    ledger.prune(case.case for case in cases)
+    rows = {case.case: content_key(plans_key, case.content) for case in cases}
+    waiting = [case for case in cases if ledger.find(case.case, rows[case.case]) is None]
+    print(f"{len(cases) - len(waiting)} of {len(cases)} cases are ready, {len(waiting)} to do")
+    spacing = plans.get_configuration(configuration).spacing
+    largest = max((_megabytes(case, spacing, dataset_json) for case in waiting), default=1)
+    workers = count_workers(threads, memory_mb, largest, len(waiting))
+    work = partial(
+        _preprocess_case, raw=raw, plans=plans, configuration=configuration,
+        dataset_json=dataset_json, target=target,
+    )
+    for case, files in map_cases(work, waiting, workers, f"preprocess {configuration}"):
+        ledger.enter(case.case, rows[case.case], files)
+    return [{"case": case, "key": key} for case, key in sorted(rows.items())]
+
+
+def _preprocess_case(
+    case: Case, raw: Path, plans: PlansManager, configuration: str, dataset_json: dict, target: Path
+) -> list[Path]:
+    """Preprocess one case and return its files; they appear when all of them are complete."""
+    part = "Tr" if case.split == "train" else "Ts"
+    ending = dataset_json["file_ending"]
+    images = [
+        str(raw / f"images{part}" / f"{case.case}_{channel:04d}{ending}")
+        for channel in range(len(dataset_json["channel_names"]))
+    ]
+    label = str(raw / f"labels{part}" / f"{case.case}{ending}") if case.split == "train" else None
+    partial_folder = target / ".partial"
+    partial_folder.mkdir(parents=True, exist_ok=True)
+    chosen = plans.get_configuration(configuration)
+    chosen.preprocessor_class(verbose=False).run_case_save(
+        str(partial_folder / case.case), images, label, plans, chosen, dataset_json
+    )
+    files = []
+    for suffix in (".b2nd", "_seg.b2nd", ".pkl"):
+        files.append(target / f"{case.case}{suffix}")
+        (partial_folder / files[-1].name).replace(files[-1])
+    return files
+
+
+def _megabytes(case: Case, spacing_mm: list[float], dataset_json: dict) -> float:
+    """Return the memory that one case needs, in MB, from its size before and after resampling."""
+    shape = [int(size) for size in case.shape.split()]
+    old = [float(value) for value in case.spacing_mm.split()]
+    new = [old[0], *spacing_mm] if len(spacing_mm) == 2 else spacing_mm
+    before, extent = np.prod(shape), np.prod(np.multiply(shape, old))
+    after = extent / np.prod(new)
+    channels = len(dataset_json["channel_names"]) + 1
+    return float(max(before, after)) * channels * BYTES_PER_VOXEL / 1e6
+
+
+def load_preprocessed(folder: Path, case: str) -> tuple[np.ndarray, dict]:
+    """Read one preprocessed case.
+
+    Returns
+    -------
+    data : ndarray of float32
+        Of shape (channel, z, y, x), in the axis order of the plans.
+    properties : dict
+        What nnU-Net needs to bring a prediction back to the case's own grid.
+    """
+    data, _, _, properties = nnUNetDatasetBlosc2(str(folder), [case]).load_case(case)
+    return data[:], properties
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Command line of the rule `preprocess`."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--cases", type=Path, required=True, help="table of cases")
+    parser.add_argument("--plans", type=Path, required=True, help="base plans")
+    parser.add_argument("--configuration", required=True, help="configuration of the plans")
+    parser.add_argument("--nnunet-name", required=True, help="nnU-Net's name of the data set")
+    parser.add_argument("--results", type=Path, required=True, help="folder of all results")
+    parser.add_argument("--manifest", type=Path, required=True, help="table to write")
+    parser.add_argument("--folder", required=True, help="folder below nnUNet_preprocessed's data set")
+    parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--memory-mb", type=float, required=True)
+    options = parser.parse_args(arguments)
+    use_folders(options.results)
+    rows = preprocess_cases(
+        read_cases(options.cases),
+        options.nnunet_name,
+        PlansManager(read_json(options.plans)),
+        options.configuration,
+        options.results / "nnUNet_preprocessed" / options.nnunet_name / options.folder,
+        options.results,
+        options.threads,
+        options.memory_mb,
+    )
+    write_rows(options.manifest, rows, COLUMNS)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,222 @@
+"""Configuration, data sets and models: read, checked against their schemas, and cross-checked."""
+
+import re
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonschema import Draft202012Validator
+from snakemake.utils import validate
+
+from segflow.content import content_key
+
+PROJECT = Path(__file__).parents[3]
+SCHEMAS = PROJECT / "config" / "schemas"
+PLANNERS = {
+    "default": ("ExperimentPlanner", "nnUNetPlans"),
+    "resenc_m": ("nnUNetPlannerResEncM", "nnUNetResEncUNetMPlans"),
+    "resenc_l": ("nnUNetPlannerResEncL", "nnUNetResEncUNetLPlans"),
+    "resenc_xl": ("nnUNetPlannerResEncXL", "nnUNetResEncUNetXLPlans"),
+}
+
+
+def check(value: dict, schema: str, where: str) -> dict:
+    """Check a mapping against a schema and fill in its defaults.
+
+    Parameters
+    ----------
+    value : dict
+        The mapping; defaults are added to it.
+    schema : str
+        Name of a file in ``config/schemas``, without its suffixes.
+    where : str
+        Name of the file that the mapping comes from, for the messages.
+
+    Raises
+    ------
+    ValueError
+        With every problem in one message, each with its key.
+    """
+    path = SCHEMAS / f"{schema}.schema.yaml"
+    problems = [
+        f"{'.'.join(str(part) for part in error.absolute_path) or 'top level'}: {error.message}"
+        for error in Draft202012Validator(yaml.safe_load(path.read_text())).iter_errors(value)
+    ]
+    if problems:
+        raise ValueError(f"{where}: " + "; ".join(sorted(problems)))
+    validate(value, str(path))
+    return value
+
+
+def load_descriptions(kind: str) -> dict[str, dict]:
+    """Read every description of a data set or a model.
+
+    Parameters
+    ----------
+    kind : {'dataset', 'model'}
+        What to read: the files of ``config/datasets`` or ``config/models``. The stem of a file
+        is the name of what it describes.
+
+    Raises
+    ------
+    ValueError
+        If a file breaks its schema, or two data sets have the same nnU-Net identifier.
+    """
+    descriptions: dict[str, dict] = {}
+    owners: dict[int, str] = {}
+    for path in sorted((PROJECT / "config" / f"{kind}s").glob("*.yaml")):
+        where = f"config/{kind}s/{path.name}"
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", path.stem):
+            raise ValueError(f"{where}: a name has lower-case letters, digits and '_' only")
+        value = check(yaml.safe_load(path.read_text()), kind, where)
+        if kind == "dataset":
+            owner = owners.setdefault(value["id"], path.stem)
+            if owner != path.stem:
+                raise ValueError(f"{where}: id {value['id']} is taken by {owner!r}")
+        descriptions[path.stem] = value
+    return descriptions
+
+
+class Run:
+    """What one configuration asks for: data sets x models x folds, and the ensembles.
+
+    Parameters
+    ----------
+    config : dict
+        The merged configuration; it is checked and its defaults are filled in.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown, a fold does not exist, or an ensemble or a cascade is impossible.
+    """
+
+    def __init__(self, config: dict):
+        self.config = check(config, "config", "configuration")
+        all_datasets, all_models = load_descriptions("dataset"), load_descriptions("model")
+        self.datasets = _chosen(config["datasets"], all_datasets, "datasets")
+        models = _chosen(config["models"], all_models, "models")
+        for name in list(models):
+            previous = models[name].get("previous_model")
+            if previous is not None:
+                models |= _chosen([previous], all_models, f"models: {name}: previous_model")
+        self.models = models
+        self.n_folds: int = config["n_folds"]
+        self.folds: list[int] = sorted(config["folds"]) or list(range(self.n_folds))
+        self._check_folds(self.folds, "folds")
+        for name in (*config["raw_folders"], *config["splits"]):
+            _chosen([name], self.datasets, "raw_folders and splits")
+        self._check_models()
+        self._check_ensembles()
+        self._check_selection()
+
+    def _check_folds(self, folds: list[int], key: str) -> None:
+        for fold in folds:
+            if fold not in range(self.n_folds):
+                raise ValueError(
+                    f"configuration: {key}: fold {fold} does not exist; n_folds is {self.n_folds}: "
+                    f"0 to {self.n_folds - 1}"
+                )
+
+    def _check_models(self) -> None:
+        for name, model in self.models.items():
+            previous = model.get("previous_model")
+            if (previous is not None) != (model["configuration"] == "3d_cascade_fullres"):
+                raise ValueError(
+                    f"config/models/{name}.yaml: previous_model goes with the configuration "
+                    f"3d_cascade_fullres and only with it, found {previous!r} and "
+                    f"{model['configuration']!r}"
+                )
+            if previous and self.models[previous]["configuration"] != "3d_lowres":
+                raise ValueError(
+                    f"config/models/{name}.yaml: previous_model {previous!r} must have the "
+                    f"configuration 3d_lowres, found {self.models[previous]['configuration']!r}"
+                )
+
+    def _check_ensembles(self) -> None:
+        for name, ensemble in self.config["ensembles"].items():
+            where = f"configuration: ensembles.{name}"
+            if name in self.models:
+                raise ValueError(f"{where}: the name is taken by a model")
+            _chosen(ensemble["members"], self.models, f"ensembles.{name}.members")
+            weights = ensemble.get("weights", [1] * len(ensemble["members"]))
+            if len(weights) != len(ensemble["members"]):
+                raise ValueError(
+                    f"{where}: {len(ensemble['members'])} members, but {len(weights)} weights"
+                )
+
+    def _check_selection(self) -> None:
+        select = self.config["select"]
+        _chosen(select["datasets"], self.datasets, "select.datasets")
+        _chosen(select["models"], self.predictors, "select.models")
+        self._check_folds(select["folds"], "select.folds")
+        if "new_images" in self.config:
+            wanted = self.config["new_images"]
+            _chosen([wanted["dataset"]], self.datasets, "new_images.dataset")
+            _chosen([wanted["predictor"]], self.predictors, "new_images.predictor")
+
+    @cached_property
+    def predictors(self) -> dict[str, dict[str, float]]:
+        """Weight of each member model of each predictor: models first, then ensembles."""
+        predictors: dict[str, dict[str, float]] = {name: {name: 1.0} for name in self.models}
+        for name, ensemble in self.config["ensembles"].items():
+            weights = ensemble.get("weights", [1.0] * len(ensemble["members"]))
+            predictors[name] = dict(zip(ensemble["members"], map(float, weights), strict=True))
+        return predictors
+
+    @property
+    def selected(self) -> dict[str, list]:
+        """Values of the wildcards of the targets that `select` chooses."""
+        select = self.config["select"]
+        models = select["models"]
+        return {
+            "dataset": select["datasets"] or list(self.datasets),
+            "model": [m for m in self.models if m in models] if models else list(self.models),
+            "predictor": models or list(self.predictors),
+            "fold": select["folds"] or self.folds,
+        }
+
+    def raw_folder(self, dataset: str) -> Path:
+        """Return the folder of a data set's published files."""
+        if dataset in self.config["raw_folders"]:
+            return Path(self.config["raw_folders"][dataset]).absolute()
+        return PROJECT / self.datasets[dataset]["raw"]
+
+    def nnunet_name(self, dataset: str) -> str:
+        """Return nnU-Net's name of a data set."""
+        return f"Dataset{self.datasets[dataset]['id']:03d}_{dataset}"
+
+    def plans(self, model: str) -> str:
+        """Return the name of the base plans of a model.
+
+        Models whose planning is the same share one name, and with it the preprocessed data.
+        """
+        planning = self.models[model]["planning"]
+        name = PLANNERS[planning["planner"]][1]
+        special = {key: value for key, value in planning.items() if key != "planner"}
+        return f"{name}_{content_key(special)[:6]}" if special else name
+
+    def planning(self, plans: str) -> dict[str, Any]:
+        """Return the planning options that belong to a name of base plans."""
+        model = next(name for name in self.models if self.plans(name) == plans)
+        return self.models[model]["planning"]
+
+    def preprocessing(self, model: str) -> str:
+        """Return the name of the preprocessed data of a model: base plans and configuration.
+
+        The cascade's second stage works on the data of ``3d_fullres``.
+        """
+        configuration = self.models[model]["configuration"]
+        if configuration == "3d_cascade_fullres":
+            configuration = "3d_fullres"
+        return f"{self.plans(model)}_{configuration}"
+
+
+def _chosen(names: list[str], known: dict[str, Any], key: str) -> dict[str, Any]:
+    """Return the named entries of `known`, in the order of `names`."""
+    for name in names:
+        if name not in known:
+            allowed = ", ".join(sorted(known))
+            raise ValueError(f"configuration: {key}: unknown name {name!r}; known: {allowed}")
+    return {name: known[name] for name in names}

@@ -1,0 +1,360 @@
+"""nnU-Net's trainer with resumable, interruptible and quick training.
+
+nnU-Net finds this class through ``nnUNet_extTrainer``, in training and in prediction, so this
+module depends on nothing but nnU-Net. Everything that is particular to a model comes with its plans
+file under the key ``segflow``.
+"""
+
+import csv
+import math
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from torch._dynamo import OptimizedModule
+
+PROGRESS = ["epoch", "train_loss", "val_loss", "pseudo_dice", "ema_pseudo_dice", "learning_rate"]
+PROGRESS += ["seconds"]
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+
+
+class Interrupted(Exception):  # noqa: N818 - a wish, not an error
+    """Training was asked to stop by a signal and has written its checkpoint."""
+
+    def __init__(self, signal_number: int):
+        super().__init__(f"stopped by {signal.Signals(signal_number).name}")
+        self.signal_number = signal_number
+
+
+class OneCycle:
+    """Learning rate and first momentum of the one-cycle policy, as functions of the epoch.
+
+    The rate rises along a cosine from 1/25 of its peak during the first 30 % of training and falls
+    to 1/10000 of the start; the momentum does the opposite between 0.95 and 0.85. Being without
+    state, the schedule needs no place in a checkpoint.
+
+    Source: Smith and Topin, Super-Convergence, 2018, arXiv:1708.07120; the constants are those
+    of PyTorch's ``OneCycleLR``.
+
+    Parameters
+    ----------
+    optimizer : torch.optim.Optimizer
+        An Adam-like optimizer.
+    peak : float
+        Largest learning rate.
+    n_epochs : int
+        Length of training.
+    """
+
+    WARM_UP = 0.3
+
+    def __init__(self, optimizer: torch.optim.Optimizer, peak: float, n_epochs: int):
+        self.optimizer = optimizer
+        self.peak = peak
+        self.n_epochs = n_epochs
+
+    def rate(self, epoch: float) -> tuple[float, float]:
+        """Return the learning rate and the momentum at an epoch, fractions included."""
+        done = epoch / self.n_epochs
+        start, end = self.peak / 25, self.peak / 25 / 1e4
+        if done < self.WARM_UP:
+            position = done / self.WARM_UP
+            return _cosine(start, self.peak, position), _cosine(0.95, 0.85, position)
+        position = (done - self.WARM_UP) / (1 - self.WARM_UP)
+        return _cosine(self.peak, end, position), _cosine(0.85, 0.95, position)
+
+    def step(self, epoch: float) -> None:
+        """Set the optimizer to the rates of an epoch."""
+        rate, momentum = self.rate(epoch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+            group["betas"] = (momentum, group["betas"][1])
+
+
+class SegflowTrainer(nnUNetTrainer):
+    """nnU-Net's trainer, with the settings of a Segflow model.
+
+    * A checkpoint is written every few minutes, at every improvement and on SIGTERM, SIGINT or
+      SIGUSR1, each whole or not at all. It holds the random states, so that training goes on from
+      the very iteration as if nothing had happened (exactly so on the CPU without workers).
+    * Training stops early when the moving average of the pseudo Dice has not improved for
+      ``patience`` epochs.
+    * Each epoch is a row of ``progress.csv`` as soon as it ends.
+    * The final validation is not part of it.
+
+    Plans without the key ``segflow`` train as nnU-Net's own trainer would.
+    """
+
+    def __init__(self, plans, configuration, fold, dataset_json, device=torch.device("cuda")):  # noqa: B008
+        plans.setdefault("continue_training", False)
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        self.settings = plans.get("segflow", {})
+        training = self.settings.get("training", {})
+        self.schedule = training.get("schedule", "nnunet")
+        self.num_epochs = training.get("epochs", self.num_epochs)
+        self.num_iterations_per_epoch = training.get(
+            "iterations_per_epoch", self.num_iterations_per_epoch
+        )
+        self.num_val_iterations_per_epoch = training.get(
+            "validation_iterations_per_epoch", self.num_val_iterations_per_epoch
+        )
+        self.initial_lr = training.get("learning_rate", self.initial_lr)
+        self.weight_decay = training.get("weight_decay", self.weight_decay)
+        self.augmented = training.get("augmentation", "nnunet") == "nnunet"
+        self.patience = training.get("patience", 0)
+        self.checkpoint_seconds = 60 * training.get("checkpoint_minutes", 5)
+        self.compiled = training.get("compile", True)
+        if self.is_cascaded and self.preprocessed_dataset_folder_base and self.settings:
+            self.folder_with_segs_from_previous_stage = os.path.join(
+                self.preprocessed_dataset_folder_base, f"{self.plans_manager.plans_name}_previous"
+            )
+        self.identity: dict = {}
+        self.last_checkpoint = time.monotonic()
+        self.requested_stop: int | None = None
+        self.restored: dict = {}
+
+    # What is particular to a model
+
+    def initialize(self):
+        """Seed all generators, then build network, optimizer and loss."""
+        seed = self.settings.get("seed")
+        if seed is not None and not self.was_initialized:
+            torch.manual_seed(seed)
+            np.random.seed(seed)  # noqa: NPY002 - nnU-Net draws from the global generator
+            random.seed(seed)
+        super().initialize()
+
+    def _do_i_compile(self):
+        return self.compiled and super()._do_i_compile()
+
+    def configure_optimizers(self):
+        """Return nnU-Net's SGD with polynomial decay, or AdamW with one cycle."""
+        if self.schedule == "nnunet":
+            return super().configure_optimizers()
+        optimizer = torch.optim.AdamW(
+            self.network.parameters(), lr=self.initial_lr, weight_decay=self.weight_decay
+        )
+        return optimizer, OneCycle(optimizer, self.initial_lr, self.num_epochs)
+
+    def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self):  # noqa: N802
+        """Without augmentation, load patches of the final size and mirror nothing."""
+        result = super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
+        if self.augmented:
+            return result
+        self.inference_allowed_mirroring_axes = None
+        return result[0], result[1], self.configuration_manager.patch_size, None
+
+    def get_training_transforms(self, *args, **kwargs):
+        """Return nnU-Net's augmentation, or the transforms of validation for none."""
+        if self.augmented:
+            return super().get_training_transforms(*args, **kwargs)
+        names = ("is_cascaded", "foreground_labels", "regions", "ignore_label")
+        return self.get_validation_transforms(args[2], **{name: kwargs[name] for name in names})
+
+    # The loop
+
+    def run_training(self):
+        """Train until the last epoch, an early stop or a signal.
+
+        Raises
+        ------
+        Interrupted
+            After a signal; the checkpoint has been written.
+        """
+        handlers = {number: signal.signal(number, self._request_stop) for number in SIGNALS}
+        try:
+            self.on_train_start()
+            self._restore_random_states()
+            while self.current_epoch < self.num_epochs and not self._is_stalled():
+                self._run_epoch()
+            self.on_train_end()
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+    def _request_stop(self, number, frame):
+        self.requested_stop = number
+
+    def _run_epoch(self):
+        """Run one epoch, from the iteration at which a checkpoint left it."""
+        losses = self.restored.pop("losses", [])
+        elapsed = self.restored.pop("seconds", 0.0)
+        self.epoch_start = time.monotonic() - elapsed
+        if not losses:
+            self.on_epoch_start()
+            self.on_train_epoch_start()
+        self.network.train()
+        for iteration in range(len(losses), self.num_iterations_per_epoch):
+            if self.schedule == "quick":
+                done = iteration / self.num_iterations_per_epoch
+                self.lr_scheduler.step(self.current_epoch + done)
+            losses.append(self.train_step(next(self.dataloader_train)))
+            self._checkpoint_if_due(losses)
+        self.on_train_epoch_end(losses)
+        with torch.no_grad():
+            self.on_validation_epoch_start()
+            outputs = [
+                self.validation_step(next(self.dataloader_val))
+                for _ in range(self.num_val_iterations_per_epoch)
+            ]
+            self.on_validation_epoch_end(outputs)
+        self.on_epoch_end()
+
+    def _checkpoint_if_due(self, losses):
+        due = time.monotonic() - self.last_checkpoint > self.checkpoint_seconds
+        if due or self.requested_stop is not None:
+            self._save_state("checkpoint_latest.pth", self.current_epoch, losses)
+        if self.requested_stop is not None:
+            raise Interrupted(self.requested_stop)
+
+    def on_epoch_end(self):
+        """Log the epoch, and keep the weights if they are the best so far."""
+        self.logger.log("epoch_end_timestamps", time.time(), self.current_epoch)
+        ema = self.logger.get_value("ema_fg_dice", step=-1)
+        improved = self._best_ema is None or ema > self._best_ema
+        if improved:
+            self._best_ema = float(ema)
+            self.best_epoch = self.current_epoch
+        self._log_progress()
+        self.current_epoch += 1
+        if improved:
+            self._save_state("checkpoint_best.pth", self.current_epoch, [])
+
+    def _is_stalled(self) -> bool:
+        """Say whether patience is lost."""
+        if not self.patience or self.current_epoch == 0:
+            return False
+        stalled = self.current_epoch - 1 - self.best_epoch >= self.patience
+        if stalled:
+            self.print_to_log_file(
+                f"stopped early: best epoch {self.best_epoch}, patience {self.patience}"
+            )
+        return stalled
+
+    def _log_progress(self):
+        """Append the epoch to ``progress.csv`` and print it with the time that is left."""
+        values = {
+            "epoch": self.current_epoch,
+            "train_loss": self.logger.get_value("train_losses", step=-1),
+            "val_loss": self.logger.get_value("val_losses", step=-1),
+            "pseudo_dice": self.logger.get_value("mean_fg_dice", step=-1),
+            "ema_pseudo_dice": self.logger.get_value("ema_fg_dice", step=-1),
+            "learning_rate": self.logger.get_value("lrs", step=-1),
+            "seconds": time.monotonic() - self.epoch_start,
+        }
+        path = Path(self.output_folder, "progress.csv")
+        rows = []
+        if path.exists():
+            with path.open(newline="") as file:
+                rows = [row for row in csv.reader(file)][1:]
+        rows = [row for row in rows if len(row) == len(PROGRESS) and int(row[0]) < self.current_epoch]
+        rows.append([f"{values[name]:.6g}" for name in PROGRESS])
+        temporary = path.with_suffix(".partial")
+        with temporary.open("w", newline="") as file:
+            csv.writer(file).writerows([PROGRESS, *rows])
+        temporary.replace(path)
+        remaining = (self.num_epochs - self.current_epoch - 1) * values["seconds"]
+        self.print_to_log_file(
+            f"epoch {self.current_epoch + 1}/{self.num_epochs}  "
+            f"loss {values['train_loss']:.3f}/{values['val_loss']:.3f}  "
+            f"Dice {values['pseudo_dice']:.3f} (average {values['ema_pseudo_dice']:.3f})  "
+            f"{values['seconds']:.1f} s, {_duration(remaining)} left"
+        )
+
+    def on_train_end(self):
+        """Write the final checkpoint and close the loaders."""
+        super().on_train_end()
+
+    # Checkpoints
+
+    def save_checkpoint(self, filename: str) -> None:
+        """Write a checkpoint at the end of the current epoch, as nnU-Net means it."""
+        self._save_state(Path(filename).name, self.current_epoch + 1, [])
+
+    def _save_state(self, name: str, epoch: int, losses: list) -> None:
+        """Write a checkpoint atomically.
+
+        Parameters
+        ----------
+        name : str
+            Name of the file.
+        epoch : int
+            Epoch with which training goes on.
+        losses : list of dict
+            Results of the iterations of that epoch which are done already.
+        """
+        self.last_checkpoint = time.monotonic()
+        if self.local_rank != 0 or self.disable_checkpointing:
+            return
+        network = self.network.module if self.is_ddp else self.network
+        if isinstance(network, OptimizedModule):
+            network = network._orig_mod
+        scaler = self.grad_scaler
+        state = {
+            "network_weights": network.state_dict(),
+            "optimizer_state": self.optimizer.state_dict(),
+            "grad_scaler_state": scaler.state_dict() if scaler is not None else None,
+            "logging": self.logger.get_checkpoint(),
+            "_best_ema": self._best_ema,
+            "current_epoch": epoch,
+            "init_args": self.my_init_kwargs,
+            "trainer_name": type(self).__name__,
+            "inference_allowed_mirroring_axes": self.inference_allowed_mirroring_axes,
+            "segflow": {
+                "identity": self.identity,
+                "best_epoch": getattr(self, "best_epoch", -1),
+                "losses": losses,
+                "seconds": time.monotonic() - self.epoch_start if losses else 0.0,
+                "random": self._random_states(),
+            },
+        }
+        path = Path(self.output_folder, name)
+        temporary = path.with_suffix(".partial")
+        with temporary.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+
+    def load_checkpoint(self, filename_or_checkpoint) -> None:
+        """Restore network, optimizer, log, position in the epoch and random states."""
+        super().load_checkpoint(filename_or_checkpoint)
+        state = torch.load(filename_or_checkpoint, map_location="cpu", weights_only=False)
+        self.restored = dict(state.get("segflow", {}))
+        self.best_epoch = self.restored.get("best_epoch", -1)
+
+    def _random_states(self) -> dict:
+        return {
+            "python": random.getstate(),
+            "numpy": np.random.get_state(),  # noqa: NPY002
+            "torch": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
+        }
+
+    def _restore_random_states(self) -> None:
+        """Bring the generators to where the checkpoint left them; loaders have drawn since."""
+        states = self.restored.pop("random", None)
+        if states is None:
+            return
+        random.setstate(states["python"])
+        np.random.set_state(states["numpy"])  # noqa: NPY002
+        torch.set_rng_state(states["torch"])
+        if states["cuda"] and len(states["cuda"]) == torch.cuda.device_count():
+            torch.cuda.set_rng_state_all(states["cuda"])
+
+
+def _cosine(start: float, end: float, position: float) -> float:
+    """Go from `start` to `end` along half a cosine, `position` being between 0 and 1."""
+    return end + (start - end) / 2 * (1 + math.cos(math.pi * position))
+
+
+def _duration(seconds: float) -> str:
+    """Return a length of time as people write it."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s"
