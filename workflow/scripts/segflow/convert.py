@@ -10,12 +10,11 @@ import numpy as np
 
 from segflow.cases import Case
 from segflow.content import content_key, file_sha256, replacing
-from segflow.images import Grid, read_image, read_labels, write_image
+from segflow.images import SUFFIX, Grid, read_image, read_labels, write_image
 from segflow.ledger import Ledger
 from segflow.sources import SourceCase
 from segflow.workers import map_cases
 
-SUFFIX = ".nii.gz"
 # Headers that agree to this degree describe the same grid, written by different programs.
 SPACING_TOLERANCE = 1e-3  # relative
 ORIGIN_TOLERANCE = 1e-2  # of a voxel
@@ -249,6 +248,20 @@ def describe_difference(one: Grid, other: Grid) -> tuple[str, str]:
         elif not np.allclose(mine, theirs, rtol=0, atol=1e-6):
             rounding.append(name.removesuffix("_mm"))
     return ", ".join(mismatch), ", ".join(rounding)
+
+
+def raise_problems(problems: list[Problem], where: str) -> None:
+    """Raise one error that lists every problem that conversion cannot repair.
+
+    Raises
+    ------
+    ValueError
+        If there is one.
+    """
+    errors = [problem for problem in problems if problem.severity == "error"]
+    if errors:
+        lines = [f"  {error.file}: {error.problem} ({error.action})" for error in errors]
+        raise ValueError(f"{where}: {len(errors)} problems\n" + "\n".join(lines))
 
 
 def make_dataset_json(dataset: dict, n_training: int) -> dict:

@@ -13,6 +13,9 @@ import SimpleITK as sitk
 from segflow.content import replacing
 
 
+SUFFIX = ".nii.gz"  # of everything that is written
+
+
 @dataclass(frozen=True)
 class Grid:
     """Where the voxels of an image lie in space.

@@ -14,7 +14,6 @@ from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 import nnunetv2
-from segflow.content import read_json
 from segflow.nnunet import forked_pools
 from segflow.registry import PLANNERS
 
@@ -101,6 +100,7 @@ def make_model_plans(base: dict, name: str, model: dict, seed: int) -> dict:
     plans["segflow"] = {
         "model": name,
         "configuration": wanted,
+        "previous_model": model.get("previous_model"),
         "seed": seed,
         "training": model["training"],
         "prediction": model["prediction"],
@@ -138,8 +138,3 @@ def _override(configuration: dict, overrides: dict[str, Any], where: str) -> Non
         architecture["features_per_stage"] = [
             min(limit, base * 2**stage) for stage in range(len(features))
         ]
-
-
-def load_plans(path: Path) -> PlansManager:
-    """Read a plans file."""
-    return PlansManager(read_json(path))

@@ -8,16 +8,25 @@ import numpy as np
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from segflow.cases import Case, read_cases, write_rows
+from segflow.cases import Case, read_cases
 from segflow.content import content_key, read_json
 from segflow.ledger import Ledger
+from segflow.manifests import write_manifest
 from segflow.nnunet import use_folders
 from segflow.workers import count_workers, map_cases
 
 PROCEDURE = 1  # move it when preprocessed data would differ
-COLUMNS = ["case", "key"]
 # Memory for a voxel and channel at nnU-Net's peak: float32 in, out, and the spline's float64.
 BYTES_PER_VOXEL = 40
+
+
+def preprocessed_folder(results: Path, nnunet_name: str, name: str, part: str) -> Path:
+    """Return the folder of the preprocessed cases of a part, ``train`` or ``test``.
+
+    nnU-Net's trainer looks for training cases under the name alone.
+    """
+    folder = name if part == "train" else f"{name}_{part}"
+    return results / "nnUNet_preprocessed" / nnunet_name / folder
 
 
 def preprocessing_key(plans: PlansManager, configuration: str, dataset_json: dict) -> str:
@@ -54,56 +63,58 @@ def preprocessing_key(plans: PlansManager, configuration: str, dataset_json: dic
 
 def preprocess_cases(
     cases: list[Case],
-    nnunet_name: str,
+    raw: Path,
+    dataset_json: dict,
     plans: PlansManager,
     configuration: str,
     target: Path,
-    results: Path,
     threads: int,
     memory_mb: float,
-) -> list[dict[str, str]]:
+) -> dict[str, str]:
     """Preprocess cases into nnU-Net's compressed format.
 
     Parameters
     ----------
     cases : list of Case
         Training or test cases.
-    nnunet_name : str
-        nnU-Net's name of the data set.
+    raw : Path
+        Folder of the data set in nnU-Net's raw layout.
+    dataset_json : dict
+        nnU-Net's description of the data set.
     plans : PlansManager
         Base plans.
     configuration : str
         Name of a configuration of the plans.
     target : Path
         Folder of the preprocessed cases.
-    results : Path
-        Folder of everything that the workflow produces.
     threads, memory_mb : int, float
         What the job may use.
 
     Returns
     -------
-    list of dict
-        For each case its name and the key of its content.
+    dict of str to str
+        The key of the content of each case.
     """
-    raw = results / "nnUNet_raw" / nnunet_name
-    dataset_json = read_json(raw / "dataset.json")
     plans_key = preprocessing_key(plans, configuration, dataset_json)
     ledger = Ledger(target)
     ledger.prune(case.case for case in cases)
-    rows = {case.case: content_key(plans_key, case.content) for case in cases}
-    waiting = [case for case in cases if ledger.find(case.case, rows[case.case]) is None]
+    keys = {case.case: content_key(plans_key, case.content) for case in cases}
+    waiting = [case for case in cases if ledger.find(case.case, keys[case.case]) is None]
     print(f"{len(cases) - len(waiting)} of {len(cases)} cases are ready, {len(waiting)} to do")
     spacing = plans.get_configuration(configuration).spacing
     largest = max((_megabytes(case, spacing, dataset_json) for case in waiting), default=1)
-    workers = count_workers(threads, memory_mb, largest, len(waiting))
     work = partial(
-        _preprocess_case, raw=raw, plans=plans, configuration=configuration,
-        dataset_json=dataset_json, target=target,
+        _preprocess_case,
+        raw=raw,
+        plans=plans,
+        configuration=configuration,
+        dataset_json=dataset_json,
+        target=target,
     )
+    workers = count_workers(threads, memory_mb, largest, len(waiting))
     for case, files in map_cases(work, waiting, workers, f"preprocess {configuration}"):
-        ledger.enter(case.case, rows[case.case], files)
-    return [{"case": case, "key": key} for case, key in sorted(rows.items())]
+        ledger.enter(case.case, keys[case.case], files)
+    return keys
 
 
 def _preprocess_case(
@@ -164,22 +175,25 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--nnunet-name", required=True, help="nnU-Net's name of the data set")
     parser.add_argument("--results", type=Path, required=True, help="folder of all results")
     parser.add_argument("--manifest", type=Path, required=True, help="table to write")
-    parser.add_argument("--folder", required=True, help="folder below nnUNet_preprocessed's data set")
+    parser.add_argument("--part", choices=("train", "test"), required=True)
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--memory-mb", type=float, required=True)
     options = parser.parse_args(arguments)
     use_folders(options.results)
-    rows = preprocess_cases(
+    plans = PlansManager(read_json(options.plans))
+    raw = options.results / "nnUNet_raw" / options.nnunet_name
+    name = plans.get_configuration(options.configuration).data_identifier
+    keys = preprocess_cases(
         read_cases(options.cases),
-        options.nnunet_name,
-        PlansManager(read_json(options.plans)),
+        raw,
+        read_json(raw / "dataset.json"),
+        plans,
         options.configuration,
-        options.results / "nnUNet_preprocessed" / options.nnunet_name / options.folder,
-        options.results,
+        preprocessed_folder(options.results, options.nnunet_name, name, options.part),
         options.threads,
         options.memory_mb,
     )
-    write_rows(options.manifest, rows, COLUMNS)
+    write_manifest(options.manifest, keys)
 
 
 if __name__ == "__main__":

@@ -207,10 +207,22 @@ class Run:
 
         The cascade's second stage works on the data of ``3d_fullres``.
         """
+        return "_".join(self._base(model))
+
+    def base_of(self, preprocessing: str) -> tuple[str, str]:
+        """Return base plans and configuration of a name of preprocessed data."""
+        return next(self._base(m) for m in self.models if self.preprocessing(m) == preprocessing)
+
+    def _base(self, model: str) -> tuple[str, str]:
         configuration = self.models[model]["configuration"]
-        if configuration == "3d_cascade_fullres":
-            configuration = "3d_fullres"
-        return f"{self.plans(model)}_{configuration}"
+        shared = "3d_fullres" if configuration == "3d_cascade_fullres" else configuration
+        return self.plans(model), shared
+
+    def title(self, predictor: str) -> str:
+        """Return the title of a model, or the name of an ensemble as people read it."""
+        if predictor in self.models:
+            return self.models[predictor]["title"]
+        return predictor.replace("_", " ").capitalize()
 
 
 def _chosen(names: list[str], known: dict[str, Any], key: str) -> dict[str, Any]:

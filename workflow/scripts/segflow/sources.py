@@ -131,3 +131,25 @@ def record_sources(raw: Path, cases: Iterable[SourceCase], sha256: dict[Path, st
         "roles": [[case.case, case.patient, case.group, case.class_label] for case in cases],
         "files": {name: [*state, sha256[raw / name]] for name, state in files.items()},
     }
+
+
+def folder_state(raw: Path, record: Path | None = None) -> str:
+    """Return a key of the names, sizes and times of everything in a folder.
+
+    Parameters
+    ----------
+    raw : Path
+        The folder. If it is gone, the data set that was converted from it stands for it.
+    record : Path or None
+        Where conversion records the state of what it read.
+    """
+    if not raw.is_dir():
+        try:
+            return read_json(record)["state"] if record else "missing"
+        except (OSError, ValueError):
+            return "missing"
+    files = {}
+    for path in sorted(path for path in raw.rglob("*") if path.is_file()):
+        state = path.stat()
+        files[str(path.relative_to(raw))] = [state.st_size, state.st_mtime_ns]
+    return content_key(files)

@@ -11,10 +11,9 @@ from pathlib import Path
 import torch
 from nnunetv2.run.run_training import get_trainer_from_args
 
-from segflow.cases import read_rows
 from segflow.content import content_key, file_sha256, read_json, write_json
+from segflow.manifests import read_manifest
 from segflow.nnunet import use_folders
-from segflow.preprocessing import COLUMNS
 
 PROCEDURE = 1  # move it when a training would come out differently
 TRAINER = "SegflowTrainer"
@@ -191,14 +190,14 @@ def main(arguments: list[str] | None = None) -> None:
     folds = read_json(options.splits)
     if not 0 <= options.fold < len(folds):
         raise ValueError(f"{options.splits}: fold {options.fold} of {len(folds)} does not exist")
-    keys = {row["case"]: row["key"] for row in read_rows(options.preprocessed, COLUMNS)}
-    rows = read_rows(options.previous, COLUMNS) if options.previous else []
-    previous = {row["case"]: row["key"] for row in rows}
+    keys = read_manifest(options.preprocessed)
+    previous = read_manifest(options.previous) if options.previous else {}
     identity = training_identity(plans, folds[options.fold], keys, previous)
     device = choose_device(options.device)
     use_threads(options.threads, device)
     if options.fresh:
-        shutil.rmtree(fold_folder(options.results, options.nnunet_name, plans, options.fold))
+        folder = fold_folder(options.results, options.nnunet_name, plans, options.fold)
+        shutil.rmtree(folder, ignore_errors=True)
     try:
         folder = train_fold(
             options.results, options.nnunet_name, plans, options.fold, identity, device

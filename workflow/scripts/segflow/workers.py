@@ -7,6 +7,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
+import psutil
 from tqdm import tqdm
 
 # Workers that are forked share what this process has imported and start at once. macOS cannot
@@ -31,9 +32,11 @@ def count_workers(threads: int, memory_mb: float, case_mb: float, n_cases: int) 
     Returns
     -------
     int
-        At least 1, at most `threads`, and not more than fit into the memory.
+        At least 1, at most `threads`, and not more than fit into the memory that the job may use
+        and that is free.
     """
-    return max(1, min(threads, n_cases, int(memory_mb // max(case_mb, 1))))
+    free_mb = min(memory_mb, psutil.virtual_memory().available / 1e6)
+    return max(1, min(threads, n_cases, int(free_mb // max(case_mb, 1))))
 
 
 def map_cases(

@@ -1,0 +1,91 @@
+"""Entry point: load the configuration, include the rules, name the targets."""
+
+import sys
+
+from snakemake.utils import min_version
+
+min_version("9.14")
+
+sys.path.insert(0, f"{workflow.basedir}/workflow/scripts")
+
+
+configfile: "config/config.yaml"
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "rules/common.smk"
+include: "rules/prepare.smk"
+include: "rules/plan.smk"
+include: "rules/train.smk"
+include: "rules/predict.smk"
+include: "rules/ensemble.smk"
+include: "rules/postprocess.smk"
+include: "rules/evaluate.smk"
+include: "rules/report.smk"
+
+
+rule all:
+    """Everything that the configuration, or the selection, asks for."""
+    default_target: True
+    input:
+        targets("report"),
+        targets("discard"),
+    localrule: True
+
+
+rule convert:
+    """Target: the data sets in nnU-Net's raw layout, checked, with their tables of cases."""
+    input:
+        targets("convert"),
+    localrule: True
+
+
+rule split:
+    """Target: the cross-validation folds."""
+    input:
+        targets("split"),
+    localrule: True
+
+
+rule plan:
+    """Target: fingerprints and the plans of all models."""
+    input:
+        targets("plan"),
+    localrule: True
+
+
+rule preprocess:
+    """Target: the preprocessed training and test cases."""
+    input:
+        targets("preprocess"),
+    localrule: True
+
+
+rule train:
+    """Target: the trained folds."""
+    input:
+        targets("train"),
+    localrule: True
+
+
+rule predict:
+    """Target: the predictions of the run or, with `new_images`, those of a folder of new images."""
+    input:
+        targets("segment" if "new_images" in config else "predict"),
+    localrule: True
+
+
+rule evaluate:
+    """Target: the tables of metrics."""
+    input:
+        targets("evaluate"),
+    localrule: True
+
+
+rule report:
+    """Target: all tables, figures and the provenance, from which the report is made."""
+    input:
+        targets("report"),
+    localrule: True

@@ -1,0 +1,130 @@
+"""Configuration, wildcards and the helper functions that the rules share."""
+
+import os
+from pathlib import Path
+
+from segflow.code import code_key, procedure
+from segflow.devices import count_gpus
+from segflow.registry import Run
+from segflow.sources import find_cases, folder_state, state_of_sources
+
+RUN = Run(config)
+PROCEDURES = ("preprocessing", "training", "prediction", "segmentation")
+RESULTS = config["pathvars"]["results"]
+SCRIPTS = f"{workflow.basedir}/workflow/scripts"
+# Jobs that are shell commands find the library, and the Python that runs Snakemake.
+os.environ["PYTHONPATH"] = os.pathsep.join([SCRIPTS, os.environ.get("PYTHONPATH", "")]).strip(":")
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+
+
+wildcard_constraints:
+    dataset="|".join(RUN.datasets),
+    model="|".join(RUN.models),
+    predictor="|".join(RUN.predictors),
+    plans="|".join({RUN.plans(model) for model in RUN.models}),
+    preprocessing="|".join({RUN.preprocessing(model) for model in RUN.models}),
+    fold=r"\d+",
+    part="train|test",
+    split="val|test",
+    stage="raw|postprocessed",
+
+
+def mem_mb(base: int):
+    """Return a resource function that asks for `base` MB more at each attempt."""
+    return lambda wildcards, attempt: base * attempt
+
+
+def n_gpus(wildcards) -> int:
+    """Return the GPUs that a job of training or prediction needs: one, if there are any."""
+    return int(config["device"] == "cuda" or (config["device"] == "auto" and count_gpus() > 0))
+
+
+def nnunet_name(wildcards) -> str:
+    """Return nnU-Net's name of the data set."""
+    return RUN.nnunet_name(wildcards.dataset)
+
+
+def raw_state(wildcards) -> str:
+    """Return a key of the raw files of one part of a data set (see `segflow.sources`)."""
+    raw = RUN.raw_folder(wildcards.dataset)
+    record = Path(RESULTS, wildcards.dataset, "cases", f"{wildcards.part}_sources.json")
+    try:
+        cases = find_cases(RUN.datasets[wildcards.dataset]["converter"], raw)
+    except (FileNotFoundError, ValueError):
+        return folder_state(raw, record)  # the job says what is wrong
+    return state_of_sources(raw, (c for c in cases if c.split == wildcards.part), record)
+
+
+def preprocessing_of(wildcards) -> str:
+    """Return the name of the preprocessed data that a model works on."""
+    return RUN.preprocessing(wildcards.model)
+
+
+def preprocessed_cases(wildcards) -> str:
+    """Return the table of preprocessed cases that a prediction needs."""
+    part = "test" if wildcards.get("split") == "test" else "train"
+    return f"<results>/{{dataset}}/preprocessed/{preprocessing_of(wildcards)}/{part}.csv"
+
+
+def previous_stage(wildcards) -> list[str]:
+    """Return the table of the previous stage's cases that a cascade needs, if it is one."""
+    if "previous_model" not in RUN.models[wildcards.model]:
+        return []
+    part = "test" if wildcards.get("split") == "test" else "train"
+    return [f"<results>/{{dataset}}/{{model}}/previous_stage/{part}.csv"]
+
+
+def base_plans(wildcards) -> str:
+    """Return the name of the base plans of preprocessed data."""
+    return RUN.base_of(wildcards.preprocessing)[0]
+
+
+def kept_or_temporary(path: str):
+    """Mark an output as temporary unless the configuration keeps probabilities."""
+    return path if config["keep_probabilities"] else temp(path)
+
+
+def recorded_config() -> dict:
+    """Return the part of the configuration that results depend on."""
+    passing = ("select", "new_images", "fresh", "pathvars")
+    return {key: value for key, value in config.items() if key not in passing}
+
+
+def members(pattern: str):
+    """Return an input function: `pattern` for each model and fold of a predictor."""
+    return lambda wildcards: collect(
+        pattern, model=RUN.predictors[wildcards.predictor], fold=RUN.folds, allow_missing=True
+    )
+
+
+def targets(step: str) -> list[str]:
+    """Return the files of a step for the selected data sets, models and folds."""
+    base = "<results>/{dataset}"
+    maps = base + "/{predictor}/predictions/{split}/postprocessed/predictions.csv"
+    figures = base + "/{predictor}/cases_{split}.png"
+    patterns = {
+        "convert": [base + "/cases.csv"],
+        "split": [base + "/splits.json"],
+        "plan": [base + "/{model}/plans.json"],
+        "preprocess": [base + "/preprocessed/{preprocessing}/{part}.csv"],
+        "train": [base + "/{model}/fold_{fold}/training.json"],
+        "predict": [maps],
+        "evaluate": [base + "/summary.csv", base + "/{predictor}/metrics.csv"],
+        "report": [
+            base + "/summary.csv",
+            base + "/metrics.png",
+            base + "/{model}/training.png",
+            figures,
+            "<results>/run.json",
+        ],
+        "segment": [config.get("new_images", {}).get("output", "") + "/segmentations.csv"],
+        "discard": [] if config["keep_probabilities"] else [base + "/discarded.csv"],
+    }
+    chosen = RUN.selected
+    return collect(
+        patterns[step],
+        **chosen,
+        split=["val", "test"],
+        part=["train", "test"],
+        preprocessing=sorted({RUN.preprocessing(model) for model in chosen["model"]}),
+    )

@@ -1,0 +1,58 @@
+"""From raw to post-processed label maps.
+
+In: the label maps of the validation cases. Out: `postprocessing.json`, which says what was
+searched, chosen and gained, and the label maps after it, of validation and test cases.
+"""
+
+
+rule search_postprocessing:
+    """Choose connected-component steps on the cross-validation predictions."""
+    input:
+        predictions="<results>/{dataset}/{predictor}/predictions/val/raw/predictions.csv",
+        splits="<results>/{dataset}/splits.json",
+    output:
+        choice=report(
+            "<results>/{dataset}/{predictor}/postprocessing.json",
+            caption="../workflow/report/postprocessing.rst",
+            category="Post-processing",
+            labels={"data set": "{dataset}", "predictor": "{predictor}"},
+        ),
+    log:
+        "<logs>/{dataset}/{predictor}/search_postprocessing.log",
+    benchmark:
+        "<benchmarks>/{dataset}/{predictor}/search_postprocessing.tsv"
+    conda:
+        "../envs/segflow.yaml"
+    threads: 8
+    resources:
+        mem_mb=mem_mb(8000),
+        runtime="4h",
+    params:
+        code=code_key("search_postprocessing"),
+        labels=lambda wildcards: RUN.datasets[wildcards.dataset]["labels"],
+        references=lambda wildcards: f"{RESULTS}/nnUNet_raw/{RUN.nnunet_name(wildcards.dataset)}/labelsTr",
+    script:
+        "../workflow/scripts/search_postprocessing.py"
+
+
+rule apply_postprocessing:
+    """Apply the chosen steps."""
+    input:
+        predictions="<results>/{dataset}/{predictor}/predictions/{split}/raw/predictions.csv",
+        choice="<results>/{dataset}/{predictor}/postprocessing.json",
+    output:
+        manifest="<results>/{dataset}/{predictor}/predictions/{split}/postprocessed/predictions.csv",
+    log:
+        "<logs>/{dataset}/{predictor}/apply_postprocessing/{split}.log",
+    benchmark:
+        "<benchmarks>/{dataset}/{predictor}/apply_postprocessing/{split}.tsv"
+    conda:
+        "../envs/segflow.yaml"
+    threads: 8
+    resources:
+        mem_mb=mem_mb(8000),
+        runtime="2h",
+    params:
+        code=code_key("apply_postprocessing"),
+    script:
+        "../workflow/scripts/apply_postprocessing.py"

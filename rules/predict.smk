@@ -1,0 +1,99 @@
+"""From trained folds to probabilities, and from a finished run to segmentations of new images.
+
+In: trained folds and preprocessed cases. Out: a table of predicted cases for each fold; the
+probabilities lie beside it and are read by the ensemble.
+"""
+
+
+rule predict_fold:
+    """Predict a fold's validation cases, or the test cases with a fold's network."""
+    input:
+        plans="<results>/{dataset}/{model}/plans.json",
+        training="<results>/{dataset}/{model}/fold_{fold}/training.json",
+        preprocessed=preprocessed_cases,
+        previous=previous_stage,
+        names=lambda wildcards: (
+            "<results>/{dataset}/splits.json"
+            if wildcards.split == "val"
+            else "<results>/{dataset}/cases/test.csv"
+        ),
+    output:
+        manifest=kept_or_temporary(
+            "<results>/{dataset}/{model}/probabilities/fold_{fold}_{split}.csv"
+        ),
+    log:
+        "<logs>/{dataset}/{model}/predict_fold/{fold}_{split}.log",
+    benchmark:
+        "<benchmarks>/{dataset}/{model}/predict_fold/{fold}_{split}.tsv"
+    conda:
+        "../envs/segflow.yaml"
+    threads: lambda wildcards: RUN.models[wildcards.model]["threads"]
+    resources:
+        gpu=n_gpus,
+        mem_mb=mem_mb(16000),
+        runtime="8h",
+    params:
+        procedure=procedure("prediction"),
+        nnunet_name=nnunet_name,
+        results=RESULTS,
+        device=config["device"],
+        folder=subpath(output.manifest, strip_suffix=".csv"),
+        names=lambda wildcards: "--splits" if wildcards.split == "val" else "--cases",
+        preprocessing=preprocessing_of,
+        previous=lambda wildcards, input: f"--previous {input.previous}" if input.previous else "",
+    shell:
+        "python -m segflow.prediction --plans {input.plans} --training {input.training}"
+        " --nnunet-name {params.nnunet_name} --results {params.results} --fold {wildcards.fold}"
+        " {params.names} {input.names} --preprocessed {input.preprocessed}"
+        " --preprocessing {params.preprocessing} {params.previous} --device {params.device}"
+        " --threads {threads} --folder {params.folder} --manifest {output.manifest}"
+        " > {log} 2> >(tee -a {log} >&2)"
+
+
+if "new_images" in config:
+
+    rule segment_images:
+        """Segment a folder of new images with a predictor of the run, post-processing included."""
+        input:
+            training=lambda wildcards: collect(
+                "<results>/{dataset}/{model}/fold_{fold}/training.json",
+                dataset=config["new_images"]["dataset"],
+                model=RUN.predictors[config["new_images"]["predictor"]],
+                fold=RUN.folds,
+            ),
+            postprocessing="<results>/{dataset}/{predictor}/postprocessing.json".format(
+                **config["new_images"]
+            ),
+        output:
+            manifest=config["new_images"]["output"] + "/segmentations.csv",
+        log:
+            "<logs>/segment_images.log",
+        benchmark:
+            "<benchmarks>/segment_images.tsv"
+        conda:
+            "../envs/segflow.yaml"
+        threads: 8
+        resources:
+            gpu=n_gpus,
+            mem_mb=mem_mb(16000),
+            runtime="8h",
+        params:
+            procedure=procedure("segmentation"),
+            state=folder_state(Path(config["new_images"]["folder"])),
+            images=config["new_images"]["folder"],
+            nnunet_name=RUN.nnunet_name(config["new_images"]["dataset"]),
+            dataset=config["new_images"]["dataset"],
+            results=RESULTS,
+            device=config["device"],
+            members=" ".join(
+                f"{model}:{weight}"
+                for model, weight in RUN.predictors[config["new_images"]["predictor"]].items()
+            ),
+            folds=" ".join(str(fold) for fold in RUN.folds),
+        shell:
+            "python -m segflow.segmentation --images {params.images} --dataset {params.dataset}"
+            " --nnunet-name {params.nnunet_name} --results {params.results}"
+            " --members {params.members} --folds {params.folds}"
+            " --postprocessing {input.postprocessing} --device {params.device}"
+            " --threads {threads} --memory-mb {resources.mem_mb} --manifest {output.manifest}"
+            " > {log} 2> >(tee -a {log} >&2)"

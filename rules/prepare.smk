@@ -1,0 +1,96 @@
+"""From published files to checked cases and cross-validation folds.
+
+In: the raw folder of each data set. Out: nnU-Net's raw folder, `cases.csv`, `problems.csv` and
+`splits.json`. Training and test cases are converted apart, so that a new test image touches
+nothing that training depends on.
+"""
+
+
+rule convert_dataset:
+    """Check the published files of one part and bring them into nnU-Net's raw layout."""
+    output:
+        cases="<results>/{dataset}/cases/{part}.csv",
+        problems="<results>/{dataset}/cases/{part}_problems.csv",
+        sources="<results>/{dataset}/cases/{part}_sources.json",
+    log:
+        "<logs>/{dataset}/convert_dataset/{part}.log",
+    benchmark:
+        "<benchmarks>/{dataset}/convert_dataset/{part}.tsv"
+    conda:
+        "../envs/segflow.yaml"
+    threads: 8
+    priority: 100
+    resources:
+        mem_mb=mem_mb(8000),
+        runtime="4h",
+    params:
+        code=code_key("convert_dataset"),
+        state=raw_state,
+        raw=lambda wildcards: str(RUN.raw_folder(wildcards.dataset)),
+        dataset=lambda wildcards: RUN.datasets[wildcards.dataset],
+        folder=lambda wildcards: f"{RESULTS}/nnUNet_raw/{RUN.nnunet_name(wildcards.dataset)}",
+    script:
+        "../workflow/scripts/convert_dataset.py"
+
+
+rule gather_cases:
+    """Join the tables of both parts and refuse test cases that training could have seen."""
+    input:
+        cases=collect("<results>/{{dataset}}/cases/{part}.csv", part=["train", "test"]),
+        problems=collect("<results>/{{dataset}}/cases/{part}_problems.csv", part=["train", "test"]),
+    output:
+        cases=report(
+            "<results>/{dataset}/cases.csv",
+            caption="../workflow/report/cases.rst",
+            category="Data",
+            labels={"data set": "{dataset}", "table": "cases"},
+        ),
+        problems=report(
+            "<results>/{dataset}/problems.csv",
+            caption="../workflow/report/problems.rst",
+            category="Data",
+            labels={"data set": "{dataset}", "table": "problems found"},
+        ),
+    log:
+        "<logs>/{dataset}/gather_cases.log",
+    benchmark:
+        "<benchmarks>/{dataset}/gather_cases.tsv"
+    conda:
+        "../envs/segflow.yaml"
+    priority: 100
+    resources:
+        mem_mb=mem_mb(1000),
+        runtime="10m",
+    params:
+        code=code_key("gather_cases"),
+    script:
+        "../workflow/scripts/gather_cases.py"
+
+
+rule make_splits:
+    """Divide the training cases into folds, or check the folds that a user gives."""
+    input:
+        cases="<results>/{dataset}/cases/train.csv",
+        # Waits for the check of the test cases, but is not repeated when only they change.
+        checked=ancient("<results>/{dataset}/cases.csv"),
+        given=lambda wildcards: config["splits"].get(wildcards.dataset, []),
+    output:
+        splits="<results>/{dataset}/splits.json",
+    log:
+        "<logs>/{dataset}/make_splits.log",
+    benchmark:
+        "<benchmarks>/{dataset}/make_splits.tsv"
+    conda:
+        "../envs/segflow.yaml"
+    priority: 90
+    resources:
+        mem_mb=mem_mb(1000),
+        runtime="10m",
+    params:
+        code=code_key("make_splits"),
+        n_folds=config["n_folds"],
+        seed=config["seed"],
+        results=RESULTS,
+        nnunet_name=nnunet_name,
+    script:
+        "../workflow/scripts/make_splits.py"

@@ -1,0 +1,132 @@
+"""Figures and provenance, from which Snakemake makes the report.
+
+In: the tables and label maps. Out: learning curves, box plots, case panels, and `run.json`.
+"""
+
+
+rule plot_training:
+    """Draw the learning curves of all folds of a model."""
+    input:
+        progress=collect(
+            "<results>/{{dataset}}/{{model}}/fold_{fold}/progress.csv", fold=RUN.folds
+        ),
+    output:
+        figure=report(
+            "<results>/{dataset}/{model}/training.png",
+            caption="../workflow/report/training.rst",
+            category="Training",
+            labels={"data set": "{dataset}", "model": "{model}"},
+        ),
+    log:
+        "<logs>/{dataset}/{model}/plot_training.log",
+    benchmark:
+        "<benchmarks>/{dataset}/{model}/plot_training.tsv"
+    conda:
+        "../envs/segflow.yaml"
+    resources:
+        mem_mb=mem_mb(2000),
+        runtime="10m",
+    params:
+        code=code_key("plot_training"),
+        folds=RUN.folds,
+        title=lambda wildcards: RUN.title(wildcards.model),
+    script:
+        "../workflow/scripts/plot_training.py"
+
+
+rule plot_metrics:
+    """Draw box plots of the Dice of every predictor and label."""
+    input:
+        metrics=collect(
+            "<results>/{{dataset}}/{predictor}/metrics.csv", predictor=RUN.predictors
+        ),
+    output:
+        figure=report(
+            "<results>/{dataset}/metrics.png",
+            caption="../workflow/report/box_plots.rst",
+            category="Evaluation",
+            subcategory="Figures",
+            labels={"data set": "{dataset}", "figure": "Dice by predictor and label"},
+        ),
+    log:
+        "<logs>/{dataset}/plot_metrics.log",
+    benchmark:
+        "<benchmarks>/{dataset}/plot_metrics.tsv"
+    conda:
+        "../envs/segflow.yaml"
+    resources:
+        mem_mb=mem_mb(2000),
+        runtime="10m",
+    params:
+        code=code_key("plot_metrics"),
+        titles={name: RUN.title(name) for name in RUN.predictors},
+    script:
+        "../workflow/scripts/plot_metrics.py"
+
+
+rule plot_cases:
+    """Show the best, a median and the worst case of a predictor."""
+    input:
+        metrics="<results>/{dataset}/{predictor}/metrics.csv",
+        cases="<results>/{dataset}/cases.csv",
+    output:
+        figure=report(
+            "<results>/{dataset}/{predictor}/cases_{split}.png",
+            caption="../workflow/report/cases_figure.rst",
+            category="Cases",
+            labels={"data set": "{dataset}", "predictor": "{predictor}", "split": "{split}"},
+        ),
+    log:
+        "<logs>/{dataset}/{predictor}/plot_cases/{split}.log",
+    benchmark:
+        "<benchmarks>/{dataset}/{predictor}/plot_cases/{split}.tsv"
+    conda:
+        "../envs/segflow.yaml"
+    resources:
+        mem_mb=mem_mb(4000),
+        runtime="30m",
+    params:
+        code=code_key("plot_cases"),
+        labels=lambda wildcards: RUN.datasets[wildcards.dataset]["labels"],
+        channels=lambda wildcards: RUN.datasets[wildcards.dataset]["channels"],
+        raw=lambda wildcards: f"{RESULTS}/nnUNet_raw/{RUN.nnunet_name(wildcards.dataset)}",
+    script:
+        "../workflow/scripts/plot_cases.py"
+
+
+rule write_provenance:
+    """Record what the results were made from and with."""
+    input:
+        summaries=collect("<results>/{dataset}/summary.csv", dataset=RUN.datasets),
+        cases=collect("<results>/{dataset}/cases.csv", dataset=RUN.datasets),
+        splits=collect("<results>/{dataset}/splits.json", dataset=RUN.datasets),
+        training=collect(
+            "<results>/{dataset}/{model}/fold_{fold}/training.json",
+            dataset=RUN.datasets,
+            model=RUN.models,
+            fold=RUN.folds,
+        ),
+    output:
+        record=report(
+            "<results>/run.json",
+            caption="../workflow/report/run.rst",
+            category="Provenance",
+            labels={"file": "run.json"},
+        ),
+    log:
+        "<logs>/write_provenance.log",
+    benchmark:
+        "<benchmarks>/write_provenance.tsv"
+    conda:
+        "../envs/segflow.yaml"
+    resources:
+        mem_mb=mem_mb(1000),
+        runtime="10m",
+    params:
+        code=code_key("write_provenance"),
+        config=recorded_config(),
+        models=RUN.models,
+        datasets=RUN.datasets,
+        procedures={name: procedure(name) for name in PROCEDURES},
+    script:
+        "../workflow/scripts/write_provenance.py"

@@ -1,0 +1,74 @@
+"""From preprocessed data and folds to trained networks.
+
+In: plans, preprocessed cases, folds and, for a cascade, the predictions of its previous stage. Out:
+for each fold `training.json`, which names the checkpoints in nnU-Net's results folder by their
+hashes. The checkpoints are no declared outputs: Snakemake would remove them before a job runs
+again, and with them the training that the job resumes.
+"""
+
+
+rule transfer_previous_stage:
+    """Bring the segmentations of the previous stage to the grid of the preprocessed cases."""
+    input:
+        predictions=lambda wildcards: "<results>/{{dataset}}/{}/predictions/{}/raw/predictions.csv".format(
+            RUN.models[wildcards.model]["previous_model"],
+            "val" if wildcards.part == "train" else "test",
+        ),
+        preprocessed=lambda wildcards: f"<results>/{{dataset}}/preprocessed/{preprocessing_of(wildcards)}/{{part}}.csv",
+        plans="<results>/{dataset}/{model}/plans.json",
+    output:
+        manifest="<results>/{dataset}/{model}/previous_stage/{part}.csv",
+    log:
+        "<logs>/{dataset}/{model}/transfer_previous_stage/{part}.log",
+    benchmark:
+        "<benchmarks>/{dataset}/{model}/transfer_previous_stage/{part}.tsv"
+    conda:
+        "../envs/segflow.yaml"
+    threads: 8
+    resources:
+        mem_mb=mem_mb(8000),
+        runtime="2h",
+    params:
+        code=code_key("transfer_previous_stage"),
+        results=RESULTS,
+        nnunet_name=nnunet_name,
+        preprocessing=preprocessing_of,
+    script:
+        "../workflow/scripts/transfer_previous_stage.py"
+
+
+rule train_fold:
+    """Train one fold; an interrupted training goes on, an unchanged one is not repeated."""
+    input:
+        plans="<results>/{dataset}/{model}/plans.json",
+        splits="<results>/{dataset}/splits.json",
+        preprocessed=preprocessed_cases,
+        previous=previous_stage,
+    output:
+        manifest="<results>/{dataset}/{model}/fold_{fold}/training.json",
+        progress="<results>/{dataset}/{model}/fold_{fold}/progress.csv",
+    log:
+        "<logs>/{dataset}/{model}/train_fold/{fold}.log",
+    benchmark:
+        "<benchmarks>/{dataset}/{model}/train_fold/{fold}.tsv"
+    conda:
+        "../envs/segflow.yaml"
+    threads: lambda wildcards: RUN.models[wildcards.model]["threads"]
+    resources:
+        gpu=n_gpus,
+        mem_mb=mem_mb(16000),
+        runtime=lambda wildcards, attempt: 2880 * attempt,
+    params:
+        procedure=procedure("training"),
+        nnunet_name=nnunet_name,
+        results=RESULTS,
+        device=config["device"],
+        # A function of the input is not tracked: forgetting a training is no change of it.
+        fresh=lambda wildcards, input: "--fresh" if config["fresh"] else "",
+        previous=lambda wildcards, input: f"--previous {input.previous}" if input.previous else "",
+    shell:
+        "python -m segflow.training --plans {input.plans} --nnunet-name {params.nnunet_name}"
+        " --results {params.results} --splits {input.splits} --fold {wildcards.fold}"
+        " --preprocessed {input.preprocessed} {params.previous} --device {params.device}"
+        " --threads {threads} --manifest {output.manifest} --progress {output.progress}"
+        " {params.fresh} > {log} 2> >(tee -a {log} >&2)"

@@ -1,0 +1,30 @@
+"""Join the tables of training and test cases (rule `gather_cases`)."""
+
+from dataclasses import fields
+from pathlib import Path
+
+from segflow.cases import read_cases, read_rows, write_cases, write_rows
+from segflow.convert import Problem
+from segflow.job import logged
+from segflow.splits import check_test_cases
+
+COLUMNS = [field.name for field in fields(Problem)]
+
+
+def main(tables: list[Path], problem_tables: list[Path], cases: Path, problems: Path) -> None:
+    """Write all cases of both `tables` and all problems, unless test cases leak into training."""
+    training, test = (read_cases(path) for path in tables)
+    check_test_cases(training, test)
+    write_cases(cases, training + test)
+    rows = [row for path in problem_tables for row in read_rows(path, COLUMNS)]
+    write_rows(problems, rows, COLUMNS)
+
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        main(
+            tables=[Path(path) for path in snakemake.input.cases],
+            problem_tables=[Path(path) for path in snakemake.input.problems],
+            cases=Path(snakemake.output.cases),
+            problems=Path(snakemake.output.problems),
+        )

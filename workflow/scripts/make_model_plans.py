@@ -1,0 +1,28 @@
+"""Make the plans of one model from its base plans (rule `make_model_plans`)."""
+
+from pathlib import Path
+
+from segflow.content import read_json, write_json
+from segflow.job import logged
+from segflow.planning import make_model_plans
+
+
+def main(base: Path, name: str, model: dict, seed: int, plans: Path, nnunet_plans: Path) -> None:
+    """Write the plans of the model `name` to `plans` and where nnU-Net expects them."""
+    made = make_model_plans(read_json(base), name, model, seed)
+    write_json(nnunet_plans, made)
+    write_json(plans, made)
+
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        nnunet_folder = Path(snakemake.params.results, "nnUNet_preprocessed")
+        model_name = snakemake.wildcards.model
+        main(
+            base=Path(snakemake.input.plans),
+            name=model_name,
+            model=snakemake.params.model,
+            seed=snakemake.params.seed,
+            plans=Path(snakemake.output.plans),
+            nnunet_plans=nnunet_folder / snakemake.params.nnunet_name / f"{model_name}.json",
+        )

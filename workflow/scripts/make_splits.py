@@ -1,0 +1,32 @@
+"""Write the cross-validation folds of one data set (rule `make_splits`)."""
+
+from pathlib import Path
+
+from segflow.cases import read_cases
+from segflow.content import read_json, write_json
+from segflow.job import logged
+from segflow.splits import check_folds, make_folds
+
+
+def main(
+    cases: Path, given: Path | None, n_folds: int, seed: int, splits: Path, nnunet_splits: Path
+) -> None:
+    """Make folds of `cases`, or take the `given` ones; check them and write them twice."""
+    training = read_cases(cases)
+    folds = read_json(given) if given else make_folds(training, n_folds, seed)
+    check_folds(folds, training, n_folds, str(given or splits))
+    write_json(nnunet_splits, folds)
+    write_json(splits, folds)
+
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        nnunet_folder = Path(snakemake.params.results, "nnUNet_preprocessed")
+        main(
+            cases=Path(snakemake.input.cases),
+            given=Path(snakemake.input.given) if snakemake.input.given else None,
+            n_folds=snakemake.params.n_folds,
+            seed=snakemake.params.seed,
+            splits=Path(snakemake.output.splits),
+            nnunet_splits=nnunet_folder / snakemake.params.nnunet_name / "splits_final.json",
+        )

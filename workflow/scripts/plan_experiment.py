@@ -1,0 +1,27 @@
+"""Make nnU-Net's base plans (rule `plan_experiment`)."""
+
+from pathlib import Path
+
+from segflow.content import read_json, write_json
+from segflow.job import logged
+from segflow.nnunet import use_folders
+from segflow.planning import plan_experiment
+
+
+def main(results: Path, nnunet_name: str, planning: dict, plans: Path) -> None:
+    """Write the plans where nnU-Net expects them, and to `plans`."""
+    use_folders(results)
+    stored = results / "nnUNet_preprocessed" / nnunet_name / plans.name
+    stored.unlink(missing_ok=True)  # nnU-Net would keep configurations of earlier plans
+    plan_experiment(nnunet_name, plans.stem, planning)
+    write_json(plans, read_json(stored))
+
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        main(
+            results=Path(snakemake.params.results),
+            nnunet_name=snakemake.params.nnunet_name,
+            planning=snakemake.params.planning,
+            plans=Path(snakemake.output.plans),
+        )

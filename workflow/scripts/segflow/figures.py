@@ -1,0 +1,223 @@
+"""Figures of the report."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from segflow.content import replacing
+
+# Okabe and Ito's palette, which people with any colour vision can tell apart.
+COLOURS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000"]
+STYLE = {
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e6e6e6",
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+}
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One case to show.
+
+    Parameters
+    ----------
+    title : str
+        What it is.
+    channels : dict of str to ndarray
+        Images by name, each of shape (z, y, x).
+    label_maps : dict of str to ndarray of int
+        Label maps by name; the first one is the reference and decides the slice.
+    spacing_mm : tuple of float
+        Spacing along (z, y, x).
+    """
+
+    title: str
+    channels: dict[str, np.ndarray]
+    label_maps: dict[str, np.ndarray]
+    spacing_mm: tuple[float, ...]
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, without the date and version that would make equal figures differ."""
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=140, metadata={"Software": None})
+    plt.close(figure)
+
+
+def draw_message(text: str) -> Figure:
+    """Draw a figure that says why there is nothing to see."""
+    figure = plt.figure(figsize=(6, 1.5))
+    figure.text(0.5, 0.5, text, ha="center", va="center")
+    return figure
+
+
+def draw_training(progress: dict[int, pd.DataFrame], title: str) -> Figure:
+    """Draw loss, pseudo Dice, learning rate and seconds per epoch of every fold.
+
+    Parameters
+    ----------
+    progress : dict of int to DataFrame
+        The ``progress.csv`` of each fold.
+    title : str
+        Title of the figure.
+    """
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(1, 4, figsize=(14, 3.4), layout="constrained")
+        for colour, (fold, table) in zip(_cycle(len(progress)), progress.items(), strict=True):
+            epoch = table["epoch"] + 1
+            axes[0].plot(epoch, table["train_loss"], color=colour, label=f"fold {fold}")
+            axes[0].plot(epoch, table["val_loss"], color=colour, linestyle=":")
+            axes[1].plot(epoch, table["pseudo_dice"], color=colour, alpha=0.35)
+            axes[1].plot(epoch, table["ema_pseudo_dice"], color=colour, label=f"fold {fold}")
+            axes[2].plot(epoch, table["learning_rate"], color=colour)
+            axes[3].plot(epoch, table["seconds"], color=colour)
+        labels = [
+            "loss (training solid, validation dotted)",
+            "pseudo Dice (pale) and moving average",
+            "learning rate",
+            "seconds per epoch",
+        ]
+        for axis, label in zip(axes, labels, strict=True):
+            axis.set_title(label, fontsize=10)
+            axis.set_xlabel("epoch")
+        axes[3].set_ylim(bottom=0)
+        axes[2].set_ylim(bottom=0)
+        axes[0].legend(fontsize=9)
+        figure.suptitle(title, fontweight="bold")
+    return figure
+
+
+def draw_metrics(metrics: pd.DataFrame, metric: str, name: str) -> Figure:
+    """Draw box plots of a metric for every predictor and label, with all cases as points.
+
+    Parameters
+    ----------
+    metrics : DataFrame
+        Rows with ``predictor``, ``split``, ``case``, ``label`` and the metric.
+    metric : str
+        Column to draw.
+    name : str
+        The metric as people read it.
+    """
+    titles = {"val": "cross-validation", "test": "test cases"}
+    splits = [split for split in titles if (metrics["split"] == split).any()]
+    predictors = list(dict.fromkeys(metrics["predictor"]))
+    labels = list(dict.fromkeys(metrics["label"]))
+    width = 0.8 / len(predictors)
+    generator = np.random.default_rng(0)
+    with plt.rc_context(STYLE):
+        size = (max(5, 1.1 * len(labels) * len(predictors)) * len(splits), 4.2)
+        figure, axes = plt.subplots(
+            1, len(splits), figsize=size, sharey=True, squeeze=False, layout="constrained"
+        )
+        for axis, split in zip(axes[0], splits, strict=True):
+            part = metrics[metrics["split"] == split]
+            for number, predictor in enumerate(predictors):
+                colour = COLOURS[number % len(COLOURS)]
+                positions = np.arange(len(labels)) + (number - (len(predictors) - 1) / 2) * width
+                values = [
+                    part.loc[(part["predictor"] == predictor) & (part["label"] == label), metric]
+                    .dropna()
+                    .to_numpy()
+                    for label in labels
+                ]
+                axis.boxplot(
+                    values,
+                    positions=positions,
+                    widths=0.8 * width,
+                    showfliers=False,
+                    patch_artist=True,
+                    boxprops={"facecolor": colour, "alpha": 0.35, "edgecolor": colour},
+                    medianprops={"color": "black"},
+                    whiskerprops={"color": colour},
+                    capprops={"color": colour},
+                )
+                for position, points in zip(positions, values, strict=True):
+                    offsets = generator.uniform(-0.2, 0.2, len(points)) * width
+                    axis.plot(position + offsets, points, ".", color=colour, markersize=3)
+            axis.set_xticks(range(len(labels)), labels)
+            axis.set_xlim(-0.6, len(labels) - 0.4)
+            axis.set_title(f"{titles[split]} ({part['case'].nunique()} cases)", fontsize=10)
+            axis.grid(axis="x", visible=False)
+        axes[0, 0].set_ylabel(name)
+        handles = [
+            Patch(facecolor=COLOURS[number % len(COLOURS)], alpha=0.5, label=predictor)
+            for number, predictor in enumerate(predictors)
+        ]
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(handles)))
+    return figure
+
+
+def draw_cases(panels: list[Panel], labels: dict[str, int | list[int]]) -> Figure:
+    """Draw channels and label maps of cases side by side, in the slice with most reference.
+
+    Parameters
+    ----------
+    panels : list of Panel
+        The cases, one row each.
+    labels : dict of str to int or list of int
+        Labels of the data set, for the legend.
+    """
+    values = sorted({v for n in labels.values() for v in (n if isinstance(n, list) else [n])} - {0})
+    colours = {value: COLOURS[(place + 1) % len(COLOURS)] for place, value in enumerate(values)}
+    n_columns = len(panels[0].channels) + len(panels[0].label_maps)
+    with plt.rc_context({"font.size": 10}):
+        figure, axes = plt.subplots(
+            len(panels),
+            n_columns,
+            figsize=(2.6 * n_columns, 2.9 * len(panels) + 0.4),
+            squeeze=False,
+            layout="constrained",
+        )
+        for row, panel in zip(axes, panels, strict=True):
+            reference = next(iter(panel.label_maps.values()))
+            place = int((reference > 0).sum((1, 2)).argmax())
+            aspect = panel.spacing_mm[1] / panel.spacing_mm[2]
+            background = next(iter(panel.channels.values()))[place]
+            shown = [*panel.channels.items(), *panel.label_maps.items()]
+            for axis, (name, array) in zip(row, shown, strict=True):
+                image = array[place] if name in panel.channels else background
+                axis.imshow(image, cmap="gray", aspect=aspect, interpolation="nearest")
+                if name in panel.label_maps:
+                    axis.imshow(_coloured(array[place], colours), aspect=aspect)
+                axis.set_axis_off()
+                if panel is panels[0]:
+                    axis.set_title(name, fontsize=10)
+            row[0].text(
+                -0.06, 0.5, panel.title, transform=row[0].transAxes, rotation=90,
+                ha="right", va="center", multialignment="center", fontsize=9,
+            )
+        handles = [
+            Patch(facecolor=colours[value], label=name)
+            for name, value in labels.items()
+            if value in colours
+        ] if not any(isinstance(value, list) for value in labels.values()) else [
+            Patch(facecolor=colour, label=f"label {value}") for value, colour in colours.items()
+        ]
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(6, len(handles)))
+    return figure
+
+
+def _coloured(label_map: np.ndarray, colours: dict[int, str]) -> np.ndarray:
+    """Return an RGBA image of a slice (y, x): labels coloured, background transparent."""
+    image = np.zeros((*label_map.shape, 4))
+    for value, colour in colours.items():
+        image[label_map == value] = (*matplotlib.colors.to_rgb(colour), 0.6)
+    return image
+
+
+def _cycle(count: int) -> list[str]:
+    return [COLOURS[number % len(COLOURS)] for number in range(count)]

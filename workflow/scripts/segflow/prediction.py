@@ -1,0 +1,279 @@
+"""Prediction of the validation or test cases of one trained fold, in one process."""
+
+import argparse
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import blosc2
+import numpy as np
+import torch
+from nnunetv2.inference.export_prediction import (
+    convert_predicted_logits_to_segmentation_with_correct_shape,
+)
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from nnunetv2.utilities.label_handling.label_handling import convert_labelmap_to_one_hot
+from tqdm import tqdm
+
+from segflow.cases import read_cases
+from segflow.content import content_key, file_sha256, read_json
+from segflow.ledger import Ledger
+from segflow.manifests import read_manifest, write_manifest
+from segflow.nnunet import use_folders
+from segflow.preprocessing import load_preprocessed, preprocessed_folder
+from segflow.probabilities import save_probabilities
+from segflow.training import choose_device, fold_folder
+
+PROCEDURE = 1  # move it when predictions would come out differently
+
+
+def load_predictor(
+    folder: Path, manifests: dict[int, dict], plans: dict, device: torch.device
+) -> nnUNetPredictor:
+    """Load the trained folds of a model.
+
+    Parameters
+    ----------
+    folder : Path
+        nnU-Net's folder of the trained model.
+    manifests : dict of int to dict
+        Manifest of the training of each fold to load.
+    plans : dict
+        Plans of the model.
+    device : torch.device
+        Where to predict.
+
+    Raises
+    ------
+    ValueError
+        If a checkpoint is missing or is not the one that training left.
+    """
+    settings = plans["segflow"]["prediction"]
+    name = f"checkpoint_{settings['checkpoint']}.pth"
+    for fold, manifest in manifests.items():
+        path = folder / f"fold_{fold}" / name
+        expected = manifest["checkpoints"][settings["checkpoint"]]
+        found = file_sha256(path) if path.exists() else "nothing"
+        if found != expected:
+            raise ValueError(
+                f"{path}: expected SHA-256 {expected[:12]} of the finished training, found "
+                f"{found[:12]}; force train_fold to run again"
+            )
+    predictor = nnUNetPredictor(
+        tile_step_size=settings["step_size"],
+        use_mirroring=settings["mirroring"],
+        device=device,
+        allow_tqdm=False,
+    )
+    predictor.initialize_from_trained_model_folder(str(folder), tuple(manifests), name)
+    _use_precision(predictor.network, settings["precision"], device)
+    return predictor
+
+
+def _use_precision(network: torch.nn.Module, precision: str, device: torch.device) -> None:
+    """Let a network compute in another precision than nnU-Net's choice.
+
+    nnU-Net predicts in float16 on CUDA and in float32 elsewhere (``auto``).
+    """
+    if precision == "auto":
+        return
+    forward = network.forward
+
+    def forward_in_precision(image: torch.Tensor) -> torch.Tensor:
+        enabled = precision == "bfloat16"
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled):
+            return forward(image).float()
+
+    network.forward = forward_in_precision
+
+
+def prediction_keys(
+    plans: dict, manifest: dict, preprocessed: dict[str, str], previous: dict[str, str]
+) -> dict[str, str]:
+    """Return a key of everything that the prediction of each case is made from.
+
+    Parameters
+    ----------
+    plans : dict
+        Plans of the model.
+    manifest : dict
+        Manifest of the training.
+    preprocessed, previous : dict of str to str
+        Keys of the preprocessed cases and, for a cascade, of their previous segmentations.
+    """
+    settings = plans["segflow"]["prediction"]
+    checkpoint = manifest["checkpoints"][settings["checkpoint"]]
+    return {
+        case: content_key(PROCEDURE, checkpoint, settings, key, previous.get(case))
+        for case, key in preprocessed.items()
+    }
+
+
+def to_probabilities(
+    predictor: nnUNetPredictor, logits: torch.Tensor, properties: dict, threads: int
+) -> np.ndarray:
+    """Bring the logits of a preprocessed case to probabilities on the case's own grid.
+
+    Parameters
+    ----------
+    predictor : nnUNetPredictor
+        The predictor that made the logits.
+    logits : Tensor
+        Of shape (class or region, z, y, x), in the axis order of the plans.
+    properties : dict
+        nnU-Net's properties of the case.
+    threads : int
+        Threads to use.
+
+    Returns
+    -------
+    ndarray of float32
+        Of shape (class or region, z, y, x), in the order of the case's file.
+    """
+    _, probabilities = convert_predicted_logits_to_segmentation_with_correct_shape(
+        logits,
+        predictor.plans_manager,
+        predictor.configuration_manager,
+        predictor.label_manager,
+        properties,
+        return_probabilities=True,
+        num_threads_torch=threads,
+    )
+    return probabilities
+
+
+def add_previous_stage(
+    data: np.ndarray, segmentation: np.ndarray, predictor: nnUNetPredictor
+) -> np.ndarray:
+    """Stack the previous stage's segmentation, one channel a label, below the image."""
+    labels = predictor.label_manager.foreground_labels
+    return np.vstack([data, convert_labelmap_to_one_hot(segmentation, labels, data.dtype)])
+
+
+@contextmanager
+def _exporting(device: torch.device, threads: int) -> Iterator:
+    """Give a function that exports a case: at once on the CPU, behind the GPU's back otherwise.
+
+    No more cases wait for their export than there are threads, so memory stays bounded.
+    """
+    if device.type == "cpu":
+        yield lambda function, *arguments: function(*arguments)
+        return
+    waiting: deque[Future] = deque()
+    workers = max(1, threads // 2)
+    with ThreadPoolExecutor(workers) as pool:
+
+        def export(function, *arguments):
+            waiting.append(pool.submit(function, *arguments))
+            while len(waiting) > workers:
+                waiting.popleft().result()
+
+        yield export
+        while waiting:
+            waiting.popleft().result()
+
+
+def predict_fold(
+    predictor: nnUNetPredictor,
+    keys: dict[str, str],
+    preprocessed: Path,
+    previous: Path | None,
+    target: Path,
+    threads: int,
+) -> None:
+    """Predict cases and store their probabilities; finished cases are skipped.
+
+    Parameters
+    ----------
+    predictor : nnUNetPredictor
+        The loaded fold.
+    keys : dict of str to str
+        Key of each prediction; see `prediction_keys`.
+    preprocessed : Path
+        Folder of the preprocessed cases.
+    previous : Path or None
+        Folder of the previous stage's segmentations, for a cascade.
+    target : Path
+        Folder of the probabilities.
+    threads : int
+        Threads to use.
+    """
+    ledger = Ledger(target)
+    ledger.prune(keys)
+    waiting = [case for case in sorted(keys) if ledger.find(case, keys[case]) is None]
+    print(f"{len(keys) - len(waiting)} of {len(keys)} cases are predicted, {len(waiting)} to do")
+
+    def export(logits: torch.Tensor, properties: dict, case: str) -> None:
+        path = target / f"{case}.b2nd"
+        probabilities = to_probabilities(predictor, logits, properties, threads)
+        save_probabilities(path, probabilities, not predictor.label_manager.has_regions)
+        ledger.enter(case, keys[case], [path])
+
+    with _exporting(predictor.device, threads) as submit:
+        for case in tqdm(waiting, desc="predict", unit="case", mininterval=5):
+            data, properties = load_preprocessed(preprocessed, case)
+            if previous is not None:
+                segmentation = blosc2.open(str(previous / f"{case}.b2nd"), mode="r")[:]
+                data = add_previous_stage(data, segmentation, predictor)
+            logits = predictor.predict_logits_from_preprocessed_data(torch.from_numpy(data)).cpu()
+            submit(export, logits, properties, case)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Command line of the rule `predict_fold`."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--plans", type=Path, required=True, help="plans of the model")
+    parser.add_argument("--training", type=Path, required=True, help="manifest of the training")
+    parser.add_argument("--nnunet-name", required=True, help="nnU-Net's name of the data set")
+    parser.add_argument("--results", type=Path, required=True, help="folder of all results")
+    parser.add_argument("--fold", type=int, required=True)
+    parser.add_argument("--splits", type=Path, help="folds: predict the fold's validation cases")
+    parser.add_argument("--cases", type=Path, help="table of cases: predict all of them")
+    parser.add_argument("--preprocessed", type=Path, required=True, help="table of cases")
+    parser.add_argument("--preprocessing", required=True, help="name of the preprocessed data")
+    parser.add_argument("--previous", type=Path, help="table of the previous stage's cases")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--folder", type=Path, required=True, help="folder of probabilities")
+    parser.add_argument("--manifest", type=Path, required=True, help="table to write")
+    options = parser.parse_args(arguments)
+
+    use_folders(options.results)
+    plans, manifest = read_json(options.plans), read_json(options.training)
+    device = choose_device(options.device)
+    if device.type == "cpu":
+        torch.set_num_threads(options.threads)
+    preprocessed = read_manifest(options.preprocessed)
+    previous = read_manifest(options.previous) if options.previous else {}
+    if options.splits:
+        names = read_json(options.splits)[options.fold]["val"]
+    else:
+        names = [case.case for case in read_cases(options.cases)]
+    keys = prediction_keys(
+        plans, manifest, {name: preprocessed[name] for name in names}, previous
+    )
+    if keys:
+        where = options.results, options.nnunet_name
+        part = "train" if options.splits else "test"
+        predict_fold(
+            load_predictor(
+                fold_folder(*where, plans, options.fold).parent,
+                {options.fold: manifest},
+                plans,
+                device,
+            ),
+            keys,
+            preprocessed_folder(*where, options.preprocessing, part),
+            preprocessed_folder(*where, f"{plans['plans_name']}_previous", part)
+            if options.previous
+            else None,
+            options.folder,
+            options.threads,
+        )
+    write_manifest(options.manifest, keys)
+
+
+if __name__ == "__main__":
+    main()

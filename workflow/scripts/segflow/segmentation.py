@@ -1,0 +1,210 @@
+"""Segmentation of new images with a predictor of a finished run, post-processing included."""
+
+import argparse
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+from segflow.cascade import transfer_cases
+from segflow.cases import Case
+from segflow.content import read_json
+from segflow.convert import Target, convert_cases, raise_problems
+from segflow.ensembling import Member, ensemble_cases
+from segflow.images import SUFFIX
+from segflow.manifests import write_manifest
+from segflow.nnunet import use_folders
+from segflow.postprocessing import postprocess_cases
+from segflow.prediction import load_predictor, predict_fold, prediction_keys
+from segflow.preprocessing import preprocess_cases
+from segflow.sources import SourceCase
+from segflow.training import choose_device, fold_folder
+
+PROCEDURE = 1  # move it when segmentations would come out differently
+
+
+@dataclass(frozen=True)
+class Session:
+    """What the segmentation of one folder of images works with.
+
+    Parameters
+    ----------
+    results : Path
+        Folder of the finished run.
+    dataset, nnunet_name : str
+        The data set and nnU-Net's name of it.
+    folds : list of int
+        Trained folds, whose probabilities are averaged.
+    cases : list of Case
+        The new images.
+    work : Path
+        Folder of intermediate files.
+    device : torch.device
+        Where to predict.
+    threads, memory_mb : int, float
+        What the job may use.
+    """
+
+    results: Path
+    dataset: str
+    nnunet_name: str
+    folds: list[int]
+    cases: list[Case]
+    work: Path
+    device: torch.device
+    threads: int
+    memory_mb: float
+
+    @property
+    def dataset_json(self) -> dict:
+        """nnU-Net's description of the data set."""
+        return read_json(self.results / "nnUNet_raw" / self.nnunet_name / "dataset.json")
+
+
+def find_images(folder: Path, n_channels: int) -> list[SourceCase]:
+    """Find new images: ``CASE_0000.nii.gz`` and so on, or ``CASE.nii.gz`` of a single channel.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the images; other files in it are not looked at.
+    n_channels : int
+        Channels that each case must have.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there are no images, or a case lacks a channel.
+    """
+    names = sorted(path.name.removesuffix(SUFFIX) for path in folder.glob(f"*{SUFFIX}"))
+    numbered = [name for name in names if re.search(r"_\d{4}$", name)]
+    if n_channels == 1 and not numbered:
+        found = {name: [name] for name in names}
+    else:
+        found = {}
+        for name in numbered:
+            found.setdefault(name[:-5], []).append(name)
+    if not found:
+        raise FileNotFoundError(f"{folder}: expected images CASE_0000{SUFFIX}, found none")
+    for case, channels in found.items():
+        wanted = [f"{case}_{number:04d}" for number in range(n_channels)]
+        if channels != wanted and channels != [case]:
+            raise FileNotFoundError(f"{folder}: case {case!r} needs {wanted}, found {channels}")
+    return [
+        SourceCase(case, case, "test", tuple(folder / f"{c}{SUFFIX}" for c in channels), None)
+        for case, channels in found.items()
+    ]
+
+
+def predict_members(session: Session, model: str, weight: float) -> dict[str, list[Member]]:
+    """Predict all cases with all folds of a model.
+
+    Returns
+    -------
+    dict of str to list of (Path, float, str)
+        For each case the folds' probabilities with their weights and keys.
+    """
+    plans = read_json(session.results / session.dataset / model / "plans.json")
+    settings = plans["segflow"]
+    manager = PlansManager(plans)
+    configuration = settings["configuration"]
+    data = session.work / "preprocessed" / manager.get_configuration(configuration).data_identifier
+    preprocessed = preprocess_cases(
+        session.cases,
+        session.work / "raw",
+        session.dataset_json,
+        manager,
+        configuration,
+        data,
+        session.threads,
+        session.memory_mb,
+    )
+    previous, previous_keys = None, {}
+    if settings["previous_model"]:
+        earlier = settings["previous_model"]
+        source = session.work / earlier / "label_maps"
+        sources = combine(session, predict_members(session, earlier, 1.0), source)
+        previous = session.work / model / "previous_stage"
+        previous_keys = transfer_cases(
+            sources, source, data, preprocessed, previous, manager, configuration, session.threads
+        )
+    members: dict[str, list[Member]] = {case.case: [] for case in session.cases}
+    for fold in session.folds:
+        trained = session.results / session.dataset / model / f"fold_{fold}" / "training.json"
+        manifest = read_json(trained)
+        keys = prediction_keys(plans, manifest, preprocessed, previous_keys)
+        target = session.work / model / f"fold_{fold}"
+        folder = fold_folder(session.results, session.nnunet_name, plans, fold).parent
+        predictor = load_predictor(folder, {fold: manifest}, plans, session.device)
+        predict_fold(predictor, keys, data, previous, target, session.threads)
+        for case, key in keys.items():
+            members[case].append((target / f"{case}.b2nd", weight, key))
+    return members
+
+
+def combine(
+    session: Session, members: dict[str, list[Member]], target: Path
+) -> dict[str, str]:
+    """Write the label maps of the members' mean probabilities; see `ensemble_cases`."""
+    images = session.work / "raw" / "imagesTs"
+    references = {case: images / f"{case}_0000{SUFFIX}" for case in members}
+    order = session.dataset_json.get("regions_class_order")
+    return ensemble_cases(members, references, target, order, session.threads)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Command line of the rule `segment_images`."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--images", type=Path, required=True, help="folder of new images")
+    parser.add_argument("--dataset", required=True)
+    parser.add_argument("--nnunet-name", required=True, help="nnU-Net's name of the data set")
+    parser.add_argument("--results", type=Path, required=True, help="folder of the finished run")
+    parser.add_argument("--members", nargs="+", required=True, help="MODEL:WEIGHT")
+    parser.add_argument("--folds", nargs="+", type=int, required=True)
+    parser.add_argument("--postprocessing", type=Path, required=True)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--memory-mb", type=float, required=True)
+    parser.add_argument("--manifest", type=Path, required=True, help="table to write")
+    options = parser.parse_args(arguments)
+
+    use_folders(options.results)
+    device = choose_device(options.device)
+    if device.type == "cpu":
+        torch.set_num_threads(options.threads)
+    output = options.manifest.parent
+    work = output / ".work"
+    dataset_json = read_json(options.results / "nnUNet_raw" / options.nnunet_name / "dataset.json")
+    n_channels = len(dataset_json["channel_names"])
+    sources = find_images(options.images, n_channels)
+    target = Target(options.images, work / "raw", n_channels, frozenset({0}))
+    cases, problems, _ = convert_cases(sources, target, options.threads)
+    raise_problems(problems, str(options.images))
+    session = Session(
+        results=options.results,
+        dataset=options.dataset,
+        nnunet_name=options.nnunet_name,
+        folds=options.folds,
+        cases=cases,
+        work=work,
+        device=device,
+        threads=options.threads,
+        memory_mb=options.memory_mb,
+    )
+    members: dict[str, list[Member]] = {case.case: [] for case in cases}
+    for member in options.members:
+        model, weight = member.rsplit(":", 1)
+        for case, found in predict_members(session, model, float(weight)).items():
+            members[case] += found
+    keys = combine(session, members, work / "label_maps")
+    choice = read_json(options.postprocessing)
+    keys = postprocess_cases(keys, work / "label_maps", output, choice, options.threads)
+    shutil.rmtree(work)
+    write_manifest(options.manifest, keys)
+
+
+if __name__ == "__main__":
+    main()

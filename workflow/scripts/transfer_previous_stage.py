@@ -1,0 +1,50 @@
+"""Bring a cascade's previous segmentations to the preprocessed grid (rule `transfer_previous_stage`)."""
+
+from pathlib import Path
+
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+from segflow.cascade import transfer_cases
+from segflow.content import read_json
+from segflow.job import logged
+from segflow.manifests import read_manifest, write_manifest
+from segflow.preprocessing import preprocessed_folder
+
+
+def main(
+    predictions: Path,
+    preprocessed: Path,
+    plans: Path,
+    data: Path,
+    target: Path,
+    workers: int,
+    manifest: Path,
+) -> None:
+    """Write each label map beside `predictions` to `target`, on the grid of the case in `data`."""
+    read = read_json(plans)
+    keys = transfer_cases(
+        read_manifest(predictions),
+        predictions.parent,
+        data,
+        read_manifest(preprocessed),
+        target,
+        PlansManager(read),
+        read["segflow"]["configuration"],
+        workers,
+    )
+    write_manifest(manifest, keys)
+
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        where = Path(snakemake.params.results), snakemake.params.nnunet_name
+        part = snakemake.wildcards.part
+        main(
+            predictions=Path(snakemake.input.predictions),
+            preprocessed=Path(snakemake.input.preprocessed),
+            plans=Path(snakemake.input.plans),
+            data=preprocessed_folder(*where, snakemake.params.preprocessing, part),
+            target=preprocessed_folder(*where, f"{snakemake.wildcards.model}_previous", part),
+            workers=snakemake.threads,
+            manifest=Path(snakemake.output.manifest),
+        )
