@@ -9,7 +9,11 @@ min_version("9.14")
 sys.path.insert(0, f"{workflow.basedir}/workflow/scripts")
 
 
-configfile: "config/config.yaml"
+# A file that is given on the command line stands alone: merged into the demonstration's, it would
+# inherit whatever it does not name.
+if not workflow.overwrite_configfiles:
+
+    configfile: "config/config.yaml"
 
 
 report: "workflow/report/workflow.rst"
@@ -85,7 +89,7 @@ rule evaluate:
 
 
 rule report:
-    """Target: all tables, figures and the provenance, from which the report is made."""
+    """Target: all tables and figures, the provenance, and the report."""
     input:
         targets("report"),
     localrule: True

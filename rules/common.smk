@@ -1,20 +1,17 @@
 """Configuration, wildcards and the helper functions that the rules share."""
 
-import os
 from pathlib import Path
 
 from segflow.code import code_key, procedure
 from segflow.devices import count_gpus
+from segflow.environment import share_environment
 from segflow.registry import Run
 from segflow.sources import find_cases, folder_state, state_of_sources
 
 RUN = Run(config)
 PROCEDURES = ("preprocessing", "training", "prediction", "segmentation")
 RESULTS = config["pathvars"]["results"]
-SCRIPTS = f"{workflow.basedir}/workflow/scripts"
-# Jobs that are shell commands find the library, and the Python that runs Snakemake.
-os.environ["PYTHONPATH"] = os.pathsep.join([SCRIPTS, os.environ.get("PYTHONPATH", "")]).strip(":")
-os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+share_environment()
 
 
 wildcard_constraints:
@@ -37,6 +34,11 @@ def mem_mb(base: int):
 def n_gpus(wildcards) -> int:
     """Return the GPUs that a job of training or prediction needs: one, if there are any."""
     return int(config["device"] == "cuda" or (config["device"] == "auto" and count_gpus() > 0))
+
+
+def results_folder(wildcards) -> str:
+    """Return the folder of all results, below which nnU-Net's three folders lie."""
+    return RESULTS
 
 
 def nnunet_name(wildcards) -> str:
@@ -99,26 +101,32 @@ def members(pattern: str):
 
 def targets(step: str) -> list[str]:
     """Return the files of a step for the selected data sets, models and folds."""
-    base = "<results>/{dataset}"
-    maps = base + "/{predictor}/predictions/{split}/postprocessed/predictions.csv"
-    figures = base + "/{predictor}/cases_{split}.png"
+    maps = "<results>/{dataset}/{predictor}/predictions/{split}/postprocessed/predictions.csv"
     patterns = {
-        "convert": [base + "/cases.csv"],
-        "split": [base + "/splits.json"],
-        "plan": [base + "/{model}/plans.json"],
-        "preprocess": [base + "/preprocessed/{preprocessing}/{part}.csv"],
-        "train": [base + "/{model}/fold_{fold}/training.json"],
+        "convert": ["<results>/{dataset}/cases.csv"],
+        "split": ["<results>/{dataset}/splits.json"],
+        "plan": ["<results>/{dataset}/{model}/plans.json"],
+        "preprocess": ["<results>/{dataset}/preprocessed/{preprocessing}/{part}.csv"],
+        "train": ["<results>/{dataset}/{model}/fold_{fold}/training.json"],
         "predict": [maps],
-        "evaluate": [base + "/summary.csv", base + "/{predictor}/metrics.csv"],
-        "report": [
-            base + "/summary.csv",
-            base + "/metrics.png",
-            base + "/{model}/training.png",
-            figures,
+        "evaluate": [
+            "<results>/{dataset}/summary.csv",
+            "<results>/{dataset}/{predictor}/metrics.csv",
+        ],
+        "figures": [
+            "<results>/{dataset}/summary.csv",
+            "<results>/{dataset}/metrics.png",
+            "<results>/{dataset}/{model}/training.png",
+            "<results>/{dataset}/{predictor}/cases_{split}.png",
             "<results>/run.json",
         ],
-        "segment": [config.get("new_images", {}).get("output", "") + "/segmentations.csv"],
-        "discard": [] if config["keep_probabilities"] else [base + "/discarded.csv"],
+        "report": ["<results>/report.html"],
+        "segment": (
+            [f"{config['new_images']['output']}/segmentations.csv"]
+            if "new_images" in config
+            else []
+        ),
+        "discard": [] if config["keep_probabilities"] else ["<results>/{dataset}/discarded.csv"],
     }
     chosen = RUN.selected
     return collect(

@@ -45,9 +45,7 @@ rule evaluate_predictor:
 rule summarise_metrics:
     """Summarise the metrics of all predictors of a data set."""
     input:
-        metrics=collect(
-            "<results>/{{dataset}}/{predictor}/metrics.csv", predictor=RUN.predictors
-        ),
+        metrics=collect("<results>/{{dataset}}/{predictor}/metrics.csv", predictor=RUN.predictors),
     output:
         csv="<results>/{dataset}/summary.csv",
         markdown="<results>/{dataset}/summary.md",

@@ -23,7 +23,7 @@ rule extract_fingerprint:
         runtime="4h",
     params:
         code=code_key("extract_fingerprint"),
-        results=RESULTS,
+        results=results_folder,
         nnunet_name=nnunet_name,
     script:
         "../workflow/scripts/extract_fingerprint.py"
@@ -47,7 +47,7 @@ rule plan_experiment:
     params:
         code=code_key("plan_experiment"),
         planning=lambda wildcards: RUN.planning(wildcards.plans),
-        results=RESULTS,
+        results=results_folder,
         nnunet_name=nnunet_name,
     script:
         "../workflow/scripts/plan_experiment.py"
@@ -72,7 +72,7 @@ rule make_model_plans:
         code=code_key("make_model_plans"),
         model=lambda wildcards: RUN.models[wildcards.model],
         seed=config["seed"],
-        results=RESULTS,
+        results=results_folder,
         nnunet_name=nnunet_name,
     script:
         "../workflow/scripts/make_model_plans.py"
@@ -98,7 +98,7 @@ rule preprocess_cases:
     params:
         procedure=procedure("preprocessing"),
         nnunet_name=nnunet_name,
-        results=RESULTS,
+        results=results_folder,
         configuration=lambda wildcards: RUN.base_of(wildcards.preprocessing)[1],
     shell:
         "python -m segflow.preprocessing --cases {input.cases} --plans {input.plans}"

@@ -35,7 +35,7 @@ rule predict_fold:
     params:
         procedure=procedure("prediction"),
         nnunet_name=nnunet_name,
-        results=RESULTS,
+        results=results_folder,
         device=config["device"],
         folder=subpath(output.manifest, strip_suffix=".csv"),
         names=lambda wildcards: "--splits" if wildcards.split == "val" else "--cases",
@@ -65,7 +65,7 @@ if "new_images" in config:
                 **config["new_images"]
             ),
         output:
-            manifest=config["new_images"]["output"] + "/segmentations.csv",
+            manifest="{output}/segmentations.csv".format(**config["new_images"]),
         log:
             "<logs>/segment_images.log",
         benchmark:
@@ -83,7 +83,7 @@ if "new_images" in config:
             images=config["new_images"]["folder"],
             nnunet_name=RUN.nnunet_name(config["new_images"]["dataset"]),
             dataset=config["new_images"]["dataset"],
-            results=RESULTS,
+            results=results_folder,
             device=config["device"],
             members=" ".join(
                 f"{model}:{weight}"

@@ -16,10 +16,10 @@ rule convert_dataset:
         "<logs>/{dataset}/convert_dataset/{part}.log",
     benchmark:
         "<benchmarks>/{dataset}/convert_dataset/{part}.tsv"
+    priority: 100
     conda:
         "../envs/segflow.yaml"
     threads: 8
-    priority: 100
     resources:
         mem_mb=mem_mb(8000),
         runtime="4h",
@@ -55,9 +55,9 @@ rule gather_cases:
         "<logs>/{dataset}/gather_cases.log",
     benchmark:
         "<benchmarks>/{dataset}/gather_cases.tsv"
+    priority: 100
     conda:
         "../envs/segflow.yaml"
-    priority: 100
     resources:
         mem_mb=mem_mb(1000),
         runtime="10m",
@@ -80,9 +80,9 @@ rule make_splits:
         "<logs>/{dataset}/make_splits.log",
     benchmark:
         "<benchmarks>/{dataset}/make_splits.tsv"
+    priority: 90
     conda:
         "../envs/segflow.yaml"
-    priority: 90
     resources:
         mem_mb=mem_mb(1000),
         runtime="10m",
@@ -90,7 +90,7 @@ rule make_splits:
         code=code_key("make_splits"),
         n_folds=config["n_folds"],
         seed=config["seed"],
-        results=RESULTS,
+        results=results_folder,
         nnunet_name=nnunet_name,
     script:
         "../workflow/scripts/make_splits.py"

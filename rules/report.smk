@@ -1,15 +1,14 @@
-"""Figures and provenance, from which Snakemake makes the report.
+"""Figures, provenance and report.
 
-In: the tables and label maps. Out: learning curves, box plots, case panels, and `run.json`.
+In: the tables and label maps. Out: learning curves, box plots, case panels, `run.json`, and the
+report that Snakemake makes of all that rules mark with `report()`.
 """
 
 
 rule plot_training:
     """Draw the learning curves of all folds of a model."""
     input:
-        progress=collect(
-            "<results>/{{dataset}}/{{model}}/fold_{fold}/progress.csv", fold=RUN.folds
-        ),
+        progress=collect("<results>/{{dataset}}/{{model}}/fold_{fold}/progress.csv", fold=RUN.folds),
     output:
         figure=report(
             "<results>/{dataset}/{model}/training.png",
@@ -37,9 +36,7 @@ rule plot_training:
 rule plot_metrics:
     """Draw box plots of the Dice of every predictor and label."""
     input:
-        metrics=collect(
-            "<results>/{{dataset}}/{predictor}/metrics.csv", predictor=RUN.predictors
-        ),
+        metrics=collect("<results>/{{dataset}}/{predictor}/metrics.csv", predictor=RUN.predictors),
     output:
         figure=report(
             "<results>/{dataset}/metrics.png",
@@ -130,3 +127,30 @@ rule write_provenance:
         procedures={name: procedure(name) for name in PROCEDURES},
     script:
         "../workflow/scripts/write_provenance.py"
+
+
+rule make_report:
+    """Let Snakemake gather tables, figures and provenance into one page."""
+    input:
+        targets("figures"),
+    output:
+        report="<results>/report.html",
+        config="<results>/config.yaml",
+    log:
+        "<logs>/make_report.log",
+    benchmark:
+        "<benchmarks>/make_report.tsv"
+    localrule: True
+    conda:
+        "../envs/segflow.yaml"
+    resources:
+        mem_mb=mem_mb(4000),
+        runtime="30m",
+    params:
+        code=code_key("make_report"),
+        config=recorded_config(),
+        pathvars=config["pathvars"],
+        # Not tracked: where the project lies changes nothing in the report.
+        snakefile=lambda wildcards, input: f"{workflow.basedir}/Snakefile",
+    script:
+        "../workflow/scripts/make_report.py"

@@ -30,7 +30,7 @@ rule transfer_previous_stage:
         runtime="2h",
     params:
         code=code_key("transfer_previous_stage"),
-        results=RESULTS,
+        results=results_folder,
         nnunet_name=nnunet_name,
         preprocessing=preprocessing_of,
     script:
@@ -61,7 +61,7 @@ rule train_fold:
     params:
         procedure=procedure("training"),
         nnunet_name=nnunet_name,
-        results=RESULTS,
+        results=results_folder,
         device=config["device"],
         # A function of the input is not tracked: forgetting a training is no change of it.
         fresh=lambda wildcards, input: "--fresh" if config["fresh"] else "",

@@ -7,6 +7,7 @@ from segflow.cases import write_cases, write_rows
 from segflow.content import write_json
 from segflow.convert import Problem, Target, convert_cases, make_dataset_json, raise_problems
 from segflow.job import logged
+from segflow.labels import foreground_values
 from segflow.sources import find_cases, record_sources
 
 
@@ -22,9 +23,8 @@ def main(
     sources: Path,
 ) -> None:
     """Convert the cases of `part` below `raw` into `folder` and write the three tables."""
-    values = dataset["labels"].values()
-    labels = {label for value in values for label in (value if isinstance(value, list) else [value])}
-    target = Target(raw, folder, len(dataset["channels"]), frozenset(labels | {0}))
+    values = frozenset({0, *foreground_values(dataset["labels"])})
+    target = Target(raw, folder, len(dataset["channels"]), values)
     found = [case for case in find_cases(dataset["converter"], raw) if case.split == part]
     converted, reported, sha256 = convert_cases(found, target, workers)
     raise_problems(reported, str(raw))

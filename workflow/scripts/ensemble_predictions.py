@@ -15,7 +15,7 @@ def main(
     workers: int,
     manifest: Path,
 ) -> None:
-    """Average the `members` (tables of predicted cases and weights) into label maps beside `manifest`."""
+    """Average `members` (tables of predicted cases, and weights) into label maps by `manifest`."""
     chosen: dict[str, list[Member]] = {}
     for table, weight in members:
         for case, key in read_manifest(table).items():

@@ -1,4 +1,4 @@
-"""Bring a cascade's previous segmentations to the preprocessed grid (rule `transfer_previous_stage`)."""
+"""Bring a cascade's previous stage to the preprocessed grid (rule `transfer_previous_stage`)."""
 
 from pathlib import Path
 

@@ -14,7 +14,6 @@ from segflow.preprocessing import load_preprocessed
 from segflow.workers import map_cases
 
 
-
 def transfer_cases(
     sources: dict[str, str],
     source: Path,

@@ -125,7 +125,9 @@ def convert_case(
     )
     images_folder, labels_folder = target.folders(source.split)
     images, labels = Ledger(images_folder), Ledger(labels_folder)
-    key = content_key(case.image_sha256, case.label_sha256, target.n_channels, sorted(target.labels))
+    key = content_key(
+        case.image_sha256, case.label_sha256, target.n_channels, sorted(target.labels)
+    )
     facts = images.find(source.case, key)
     if facts is not None and (source.label is None or labels.find(source.case, key) is not None):
         problems = [Problem(**problem) for problem in facts["problems"]]
@@ -151,7 +153,8 @@ def convert_case(
         if _is_ready(source.label) and integral and not repaired:
             _place(source.label, path)
         else:
-            write_image(path, label_map.astype(np.uint16 if max(target.labels) > 255 else np.uint8), grid)
+            small = max(target.labels) < 256
+            write_image(path, label_map.astype(np.uint8 if small else np.uint16), grid)
         labels.enter(source.case, key, [path])
     facts = {
         "shape": " ".join(str(size) for size in grid.shape),

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from segflow.content import replacing
+from segflow.labels import Labels, foreground_values
 
 # Okabe and Ito's palette, which people with any colour vision can tell apart.
 COLOURS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000"]
@@ -161,7 +162,7 @@ def draw_metrics(metrics: pd.DataFrame, metric: str, name: str) -> Figure:
     return figure
 
 
-def draw_cases(panels: list[Panel], labels: dict[str, int | list[int]]) -> Figure:
+def draw_cases(panels: list[Panel], labels: Labels) -> Figure:
     """Draw channels and label maps of cases side by side, in the slice with most reference.
 
     Parameters
@@ -171,7 +172,7 @@ def draw_cases(panels: list[Panel], labels: dict[str, int | list[int]]) -> Figur
     labels : dict of str to int or list of int
         Labels of the data set, for the legend.
     """
-    values = sorted({v for n in labels.values() for v in (n if isinstance(n, list) else [n])} - {0})
+    values = foreground_values(labels)
     colours = {value: COLOURS[(place + 1) % len(COLOURS)] for place, value in enumerate(values)}
     n_columns = len(panels[0].channels) + len(panels[0].label_maps)
     with plt.rc_context({"font.size": 10}):
@@ -197,15 +198,20 @@ def draw_cases(panels: list[Panel], labels: dict[str, int | list[int]]) -> Figur
                 if panel is panels[0]:
                     axis.set_title(name, fontsize=10)
             row[0].text(
-                -0.06, 0.5, panel.title, transform=row[0].transAxes, rotation=90,
-                ha="right", va="center", multialignment="center", fontsize=9,
+                -0.06,
+                0.5,
+                panel.title,
+                transform=row[0].transAxes,
+                rotation=90,
+                ha="right",
+                va="center",
+                multialignment="center",
+                fontsize=9,
             )
+        names = {value: name for name, value in labels.items() if isinstance(value, int)}
         handles = [
-            Patch(facecolor=colours[value], label=name)
-            for name, value in labels.items()
-            if value in colours
-        ] if not any(isinstance(value, list) for value in labels.values()) else [
-            Patch(facecolor=colour, label=f"label {value}") for value, colour in colours.items()
+            Patch(facecolor=colour, label=names.get(value, f"value {value}"))
+            for value, colour in colours.items()
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=min(6, len(handles)))
     return figure

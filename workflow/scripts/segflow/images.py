@@ -12,7 +12,6 @@ import SimpleITK as sitk
 
 from segflow.content import replacing
 
-
 SUFFIX = ".nii.gz"  # of everything that is written
 
 

@@ -12,13 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from segflow.images import read_labels
+from segflow.labels import Labels, foreground, foreground_values
 from segflow.workers import map_cases
 
 METRICS = ["dice", "iou", "precision", "recall"]
 COUNTS = ["tp", "fp", "fn", "tn"]
 VOLUMES = ["reference_ml", "prediction_ml"]
-
-Labels = dict[str, int | list[int]]
 
 
 def joint_histogram(reference: np.ndarray, prediction: np.ndarray, n_values: int) -> np.ndarray:
@@ -123,16 +122,14 @@ def evaluate_case(reference: Path, prediction: Path, labels: Labels) -> dict[str
             f"{prediction}: grid {other.shape}, {other.spacing_mm} mm, but the reference "
             f"{reference} has {grid.shape}, {grid.spacing_mm} mm"
         )
-    n_values = max(value for members in labels.values() for value in _members(members)) + 1
+    n_values = foreground_values(labels)[-1] + 1
     try:
         histogram = joint_histogram(truth, guess, n_values)
     except ValueError as error:
         raise ValueError(f"{prediction}: {error}") from None
     voxel_ml = float(np.prod(grid.spacing_mm)) / 1000
     return {
-        name: overlap(histogram, _members(members), voxel_ml)
-        for name, members in labels.items()
-        if name != "background"
+        name: overlap(histogram, members, voxel_ml) for name, members in foreground(labels).items()
     }
 
 
@@ -170,10 +167,6 @@ def evaluate_cases(
 
 def _evaluate(comparison: Comparison, labels: Labels) -> dict[str, dict[str, float]]:
     return evaluate_case(comparison.reference, comparison.prediction, labels)
-
-
-def _members(value: int | list[int]) -> list[int]:
-    return value if isinstance(value, list) else [value]
 
 
 def _ratio(numerator: int, denominator: int) -> float:

@@ -15,8 +15,9 @@ import numpy as np
 
 from segflow.content import content_key
 from segflow.images import SUFFIX, read_labels, write_image
+from segflow.labels import Labels, foreground, foreground_values
 from segflow.ledger import Ledger
-from segflow.metrics import Labels, joint_histogram, overlap
+from segflow.metrics import joint_histogram, overlap
 from segflow.workers import map_cases
 
 
@@ -45,14 +46,12 @@ def candidate_steps(labels: Labels) -> list[Step]:
     labels : dict
         Labels and regions of the data set.
     """
-    foreground = {
-        name: tuple(value) if isinstance(value, list) else (value,)
-        for name, value in labels.items()
-        if name != "background"
-    }
-    union = tuple(sorted({value for members in foreground.values() for value in members}))
-    steps = [Step("foreground", union)]
-    return steps + [Step(name, members) for name, members in foreground.items() if members != union]
+    everything = tuple(foreground_values(labels))
+    steps = [Step(name, tuple(members)) for name, members in foreground(labels).items()]
+    return [
+        Step("foreground", everything),
+        *(step for step in steps if set(step.labels) != set(everything)),
+    ]
 
 
 def apply_step(label_map: np.ndarray, step: Step) -> np.ndarray:
@@ -180,9 +179,7 @@ def _choose(scores: Scores, chosen: np.ndarray) -> tuple[tuple[int, ...], list[d
     for number, step in enumerate(scores.steps):
         change = scores.means((*chain, number), chosen) - scores.means(chain, chosen)
         adopted = bool(change.mean() > 0 and (change >= 0).all())
-        trials.append(
-            {"step": step.name, "change_of_dice": change.tolist(), "adopted": adopted}
-        )
+        trials.append({"step": step.name, "change_of_dice": change.tolist(), "adopted": adopted})
         if adopted:
             chain = (*chain, number)
     return chain, trials
@@ -198,14 +195,9 @@ def _score_case(
     """Return the Dice of each label of a case after some steps."""
     reference, _ = read_labels(references[case])
     prediction, _ = read_labels(predictions[case])
-    members = [
-        value if isinstance(value, list) else [value]
-        for name, value in labels.items()
-        if name != "background"
-    ]
-    n_values = max(value for values in members for value in values) + 1
+    n_values = foreground_values(labels)[-1] + 1
     histogram = joint_histogram(reference, apply_steps(prediction, steps), n_values)
-    return [overlap(histogram, values, 1.0)["dice"] for values in members]
+    return [overlap(histogram, values, 1.0)["dice"] for values in foreground(labels).values()]
 
 
 def postprocess_cases(

@@ -251,9 +251,7 @@ def main(arguments: list[str] | None = None) -> None:
         names = read_json(options.splits)[options.fold]["val"]
     else:
         names = [case.case for case in read_cases(options.cases)]
-    keys = prediction_keys(
-        plans, manifest, {name: preprocessed[name] for name in names}, previous
-    )
+    keys = prediction_keys(plans, manifest, {name: preprocessed[name] for name in names}, previous)
     if keys:
         where = options.results, options.nnunet_name
         part = "train" if options.splits else "test"

@@ -145,9 +145,7 @@ def predict_members(session: Session, model: str, weight: float) -> dict[str, li
     return members
 
 
-def combine(
-    session: Session, members: dict[str, list[Member]], target: Path
-) -> dict[str, str]:
+def combine(session: Session, members: dict[str, list[Member]], target: Path) -> dict[str, str]:
     """Write the label maps of the members' mean probabilities; see `ensemble_cases`."""
     images = session.work / "raw" / "imagesTs"
     references = {case: images / f"{case}_0000{SUFFIX}" for case in members}

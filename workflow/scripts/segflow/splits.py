@@ -100,7 +100,9 @@ def check_folds(folds: list[Fold], cases: list[Case], n_folds: int, where: str) 
             )
         for name in fold["val"]:
             if validated.setdefault(name, number) != number:
-                problems.append(f"case {name!r} is validated in folds {validated[name]} and {number}")
+                problems.append(
+                    f"case {name!r} is validated in folds {validated[name]} and {number}"
+                )
     forgotten = sorted(set(group_of) - set(validated))
     if forgotten and not problems:
         problems.append(f"cases that no fold validates: {', '.join(forgotten[:5])}")

@@ -22,9 +22,9 @@ def summarise(metrics: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     -------
     DataFrame
         One row for each predictor, split, stage, label and metric: the number of cases in which
-        the metric is defined (``n``) and in which it is not (``n_undefined``), mean, sample standard
-        deviation, median, minimum and maximum. The label ``all`` is, case by case, the mean over
-        the labels in which the metric is defined.
+        the metric is defined (``n``) and in which it is not (``n_undefined``), mean, sample
+        standard deviation, median, minimum and maximum. The label ``all`` is, case by case, the
+        mean over the labels in which the metric is defined.
     """
     keys = ["predictor", "split", "stage", "case"]
     together = metrics.groupby(keys, sort=False)[names].mean().reset_index().assign(label="all")

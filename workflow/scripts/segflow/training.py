@@ -152,7 +152,7 @@ def train_fold(
 
 
 def describe_training(folder: Path, identity: dict, device: torch.device) -> dict:
-    """Return the manifest of a finished training: what it was made from, with what, and its hashes."""
+    """Return the manifest of a finished training: its ingredients and its hashes."""
     with (folder / "progress.csv").open() as file:
         n_epochs = sum(1 for _ in file) - 1
     return {
@@ -181,7 +181,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--manifest", type=Path, required=True, help="file to write")
-    parser.add_argument("--progress", type=Path, required=True, help="copy of progress.csv to write")
+    parser.add_argument("--progress", type=Path, required=True, help="table to write")
     parser.add_argument("--fresh", action="store_true", help="forget what was trained before")
     options = parser.parse_args(arguments)
 

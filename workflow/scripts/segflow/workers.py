@@ -71,7 +71,9 @@ def map_cases(
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
         futures = {pool.submit(function, item): item for item in items}
         try:
-            for future in tqdm(as_completed(futures), total=len(items), desc=what, unit="case", mininterval=5):
+            for future in tqdm(
+                as_completed(futures), total=len(items), desc=what, unit="case", mininterval=5
+            ):
                 yield futures[future], future.result()
         except BrokenProcessPool:
             raise MemoryError(

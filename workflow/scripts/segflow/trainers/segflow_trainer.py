@@ -23,7 +23,7 @@ PROGRESS += ["seconds"]
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
-class Interrupted(Exception):  # noqa: N818 - a wish, not an error
+class Interrupted(Exception):
     """Training was asked to stop by a signal and has written its checkpoint."""
 
     def __init__(self, signal_number: int):
@@ -125,7 +125,7 @@ class SegflowTrainer(nnUNetTrainer):
         seed = self.settings.get("seed")
         if seed is not None and not self.was_initialized:
             torch.manual_seed(seed)
-            np.random.seed(seed)  # noqa: NPY002 - nnU-Net draws from the global generator
+            np.random.seed(seed)
             random.seed(seed)
         super().initialize()
 
@@ -141,7 +141,7 @@ class SegflowTrainer(nnUNetTrainer):
         )
         return optimizer, OneCycle(optimizer, self.initial_lr, self.num_epochs)
 
-    def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self):  # noqa: N802
+    def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self):
         """Without augmentation, load patches of the final size and mirror nothing."""
         result = super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
         if self.augmented:
@@ -252,7 +252,9 @@ class SegflowTrainer(nnUNetTrainer):
         if path.exists():
             with path.open(newline="") as file:
                 rows = [row for row in csv.reader(file)][1:]
-        rows = [row for row in rows if len(row) == len(PROGRESS) and int(row[0]) < self.current_epoch]
+        rows = [
+            row for row in rows if len(row) == len(PROGRESS) and int(row[0]) < self.current_epoch
+        ]
         rows.append([f"{values[name]:.6g}" for name in PROGRESS])
         temporary = path.with_suffix(".partial")
         with temporary.open("w", newline="") as file:
@@ -331,7 +333,7 @@ class SegflowTrainer(nnUNetTrainer):
     def _random_states(self) -> dict:
         return {
             "python": random.getstate(),
-            "numpy": np.random.get_state(),  # noqa: NPY002
+            "numpy": np.random.get_state(),
             "torch": torch.get_rng_state(),
             "cuda": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
         }
@@ -342,7 +344,7 @@ class SegflowTrainer(nnUNetTrainer):
         if states is None:
             return
         random.setstate(states["python"])
-        np.random.set_state(states["numpy"])  # noqa: NPY002
+        np.random.set_state(states["numpy"])
         torch.set_rng_state(states["torch"])
         if states["cuda"] and len(states["cuda"]) == torch.cuda.device_count():
             torch.cuda.set_rng_state_all(states["cuda"])

@@ -1,0 +1,31 @@
+"""Let Snakemake gather all results into one page (rule `make_report`)."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from segflow.content import replacing
+from segflow.job import logged
+
+
+def main(results: list[Path], config: dict, snakefile: Path, merged: Path, report: Path) -> None:
+    """Write the merged configuration to `merged` and the report on `results` to `report`."""
+    with replacing(merged) as path:
+        path.write_text(yaml.safe_dump(config, sort_keys=False))
+    command = [sys.executable, "-m", "snakemake", "--snakefile", snakefile]
+    command += ["--configfile", merged, "--workflow-profile", "none", "--nolock"]
+    with replacing(report) as path:
+        subprocess.run([*command, "--report", path, "--", *results], check=True)
+
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        main(
+            results=[Path(path) for path in snakemake.input],
+            config={**snakemake.params.config, "pathvars": snakemake.params.pathvars},
+            snakefile=Path(snakemake.params.snakefile),
+            merged=Path(snakemake.output.config),
+            report=Path(snakemake.output.report),
+        )

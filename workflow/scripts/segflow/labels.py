@@ -1,0 +1,20 @@
+"""Labels and regions, as a data set's description declares them.
+
+A label has one value; a region, as in BraTS, is a list of values that count together.
+"""
+
+Labels = dict[str, int | list[int]]
+
+
+def foreground(labels: Labels) -> dict[str, list[int]]:
+    """Return the values of each label or region but the background."""
+    return {
+        name: value if isinstance(value, list) else [value]
+        for name, value in labels.items()
+        if name != "background"
+    }
+
+
+def foreground_values(labels: Labels) -> list[int]:
+    """Return all values but 0 that a label map may hold, sorted."""
+    return sorted({value for values in foreground(labels).values() for value in values})
