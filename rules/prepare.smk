@@ -26,7 +26,8 @@ rule convert_dataset:
     params:
         code=code_key("convert_dataset"),
         state=raw_state,
-        raw=lambda wildcards: str(RUN.raw_folder(wildcards.dataset)),
+        # A function of the output is not tracked: it does not matter where the files lie.
+        raw=lambda wildcards, output: str(RUN.raw_folder(wildcards.dataset)),
         dataset=lambda wildcards: RUN.datasets[wildcards.dataset],
         folder=lambda wildcards: f"{RESULTS}/nnUNet_raw/{RUN.nnunet_name(wildcards.dataset)}",
     script:

@@ -1,7 +1,5 @@
 """Conversion of a published data set to nnU-Net's raw layout, with a check of every file."""
 
-import os
-import shutil
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -9,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from segflow.cases import Case
-from segflow.content import content_key, file_sha256, replacing
+from segflow.content import content_key, file_sha256, place_file
 from segflow.images import SUFFIX, Grid, read_image, read_labels, write_image
 from segflow.ledger import Ledger
 from segflow.sources import SourceCase
@@ -143,7 +141,7 @@ def convert_case(
     for number, channel in enumerate(channels):
         files.append(images_folder / f"{source.case}_{number:04d}{SUFFIX}")
         if len(source.images) == target.n_channels and _is_ready(source.images[number]):
-            _place(source.images[number], files[-1])
+            place_file(source.images[number], files[-1])
         else:
             write_image(files[-1], channel, grid)
     if source.label:
@@ -151,7 +149,7 @@ def convert_case(
         repaired = any(problem.severity == "repaired" for problem in problems)
         integral = np.issubdtype(label_map.dtype, np.integer)
         if _is_ready(source.label) and integral and not repaired:
-            _place(source.label, path)
+            place_file(source.label, path)
         else:
             small = max(target.labels) < 256
             write_image(path, label_map.astype(np.uint8 if small else np.uint16), grid)
@@ -311,15 +309,6 @@ def _error(source: SourceCase, target: Target, path: Path, problem: str) -> Prob
 def _is_ready(path: Path) -> bool:
     """Say whether nnU-Net can read a file of one channel as it is."""
     return path.name.endswith(SUFFIX)
-
-
-def _place(source: Path, path: Path) -> None:
-    """Give a raw file its name in nnU-Net's layout: a hard link where possible, else a copy."""
-    with replacing(path) as temporary:
-        try:
-            os.link(source.resolve(), temporary)
-        except OSError:
-            shutil.copyfile(source, temporary)
 
 
 def _combined(digests: list[str]) -> str:

@@ -9,7 +9,8 @@ from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from segflow.cases import Case, read_cases
-from segflow.content import content_key, read_json
+from segflow.content import content_key, place_file, read_json
+from segflow.images import SUFFIX
 from segflow.ledger import Ledger
 from segflow.manifests import write_manifest
 from segflow.nnunet import use_folders
@@ -193,6 +194,11 @@ def main(arguments: list[str] | None = None) -> None:
         options.threads,
         options.memory_mb,
     )
+    if options.part == "train":
+        # nnU-Net's own validation looks for the references beside the preprocessed data.
+        target = options.results / "nnUNet_preprocessed" / options.nnunet_name
+        for path in (raw / "labelsTr").glob(f"*{SUFFIX}"):
+            place_file(path, target / "gt_segmentations" / path.name)
     write_manifest(options.manifest, keys)
 
 

@@ -93,6 +93,8 @@ class Run:
     """
 
     def __init__(self, config: dict):
+        _read_numbers(config, "folds")
+        _read_numbers(config.get("select"), "folds")
         self.config = check(config, "config", "configuration")
         all_datasets, all_models = load_descriptions("dataset"), load_descriptions("model")
         self.datasets = _chosen(config["datasets"], all_datasets, "datasets")
@@ -223,6 +225,15 @@ class Run:
         if predictor in self.models:
             return self.models[predictor]["title"]
         return predictor.replace("_", " ").capitalize()
+
+
+def _read_numbers(mapping: Any, key: str) -> None:
+    """Turn digits in a list into numbers: Snakemake's ``--config`` leaves nested values as text."""
+    if isinstance(mapping, dict) and isinstance(mapping.get(key), list):
+        mapping[key] = [
+            int(value) if isinstance(value, str) and value.isdigit() else value
+            for value in mapping[key]
+        ]
 
 
 def _chosen(names: list[str], known: dict[str, Any], key: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import math
 import os
 import random
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from torch._dynamo import OptimizedModule
 
 PROGRESS = ["epoch", "train_loss", "val_loss", "pseudo_dice", "ema_pseudo_dice", "learning_rate"]
 PROGRESS += ["seconds"]
+ANNOUNCE_SECONDS = 20
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
@@ -114,7 +116,7 @@ class SegflowTrainer(nnUNetTrainer):
                 self.preprocessed_dataset_folder_base, f"{self.plans_manager.plans_name}_previous"
             )
         self.identity: dict = {}
-        self.last_checkpoint = time.monotonic()
+        self.last_checkpoint = self.last_announcement = time.monotonic()
         self.requested_stop: int | None = None
         self.restored: dict = {}
 
@@ -261,12 +263,19 @@ class SegflowTrainer(nnUNetTrainer):
             csv.writer(file).writerows([PROGRESS, *rows])
         temporary.replace(path)
         remaining = (self.num_epochs - self.current_epoch - 1) * values["seconds"]
-        self.print_to_log_file(
+        line = (
+            f"{self.plans_manager.plans_name} fold {self.fold}: "
             f"epoch {self.current_epoch + 1}/{self.num_epochs}  "
             f"loss {values['train_loss']:.3f}/{values['val_loss']:.3f}  "
             f"Dice {values['pseudo_dice']:.3f} (average {values['ema_pseudo_dice']:.3f})  "
             f"{values['seconds']:.1f} s, {_duration(remaining)} left"
         )
+        self.print_to_log_file(line, also_print_to_console=False)
+        # Standard error also goes to the terminal, which should not fill with epochs.
+        now = time.monotonic()
+        announce = now - self.last_announcement > ANNOUNCE_SECONDS
+        self.last_announcement = now if announce else self.last_announcement
+        print(line, file=sys.stderr if announce else sys.stdout, flush=True)
 
     def on_train_end(self):
         """Write the final checkpoint and close the loaders."""

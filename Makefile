@@ -1,0 +1,49 @@
+# `make demo` and `make test` set everything up on a machine with Python 3.11 to 3.13.
+PYTHON ?= python3
+CORES ?= all
+LOCK := envs/requirements.txt
+READY := .venv/.ready
+RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
+
+.PHONY: help environment demo test check bench lock clean
+
+help:
+	@echo "make demo   run the demonstration to results/report.html"
+	@echo "make test   run all tests"
+	@echo "make check  check format, style and the workflow's rules"
+	@echo "make bench  compare with nnU-Net's commands, write results/benchmarks.csv"
+	@echo "make lock   renew the locked versions in envs/"
+
+environment: $(READY)
+
+# The lock is installed by uv, itself in the locked version, which checks every hash.
+$(READY): $(LOCK)
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else \
+	  f"Segflow needs Python 3.11 to 3.13, found {v[0]}.{v[1]}; use make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv --clear .venv
+	.venv/bin/python -m pip install --quiet "$$(sed -n 's/^\(uv==[^ ;]*\).*/\1/p' $(LOCK))"
+	.venv/bin/uv pip sync --quiet --python .venv/bin/python --require-hashes $(LOCK)
+	@touch $@
+
+demo: $(READY)
+	$(RUN) snakemake --cores $(CORES)
+	@echo "Open results/report.html. To run snakemake yourself: source .venv/bin/activate"
+
+test: $(READY)
+	$(RUN) python -m pytest $(PYTEST)
+
+check: $(READY)
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) snakefmt --check Snakefile rules
+	$(RUN) snakemake --lint
+
+bench: $(READY)
+	$(RUN) python tests/benchmarks/bench.py
+
+lock: $(READY)
+	$(RUN) uv pip compile pyproject.toml --extra test --universal --fork-strategy fewest \
+	  --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --output-file $(LOCK)
+
+clean:
+	rm -rf .venv

@@ -1,0 +1,69 @@
+import pytest
+
+from segflow.content import content_key, file_sha256, read_json, replacing, write_json
+
+
+def test_replacing_writes_the_whole_file(tmp_path):
+    path = tmp_path / "new" / "image.nii.gz"
+    with replacing(path) as temporary:
+        assert temporary.parent == path.parent
+        assert temporary.name.endswith(".nii.gz")
+        temporary.write_text("whole")
+        assert not path.exists()
+    assert path.read_text() == "whole"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_failing_block_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("old")
+
+    def fail():
+        with replacing(path) as temporary:
+            temporary.write_text("ne")
+            raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError, match="half way"):
+        fail()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_block_that_writes_nothing_is_an_error(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("old")
+    with pytest.raises(FileNotFoundError), replacing(path):
+        pass
+    assert path.read_text() == "old"
+
+
+def test_file_sha256_is_that_of_the_standard(tmp_path):
+    path = tmp_path / "abc"
+    path.write_bytes(b"abc")  # the example of FIPS 180-2
+    expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert file_sha256(path) == expected
+
+
+def test_content_key_does_not_depend_on_the_order_of_keys():
+    assert content_key({"a": 1, "b": [2]}) == content_key({"b": [2], "a": 1})
+
+
+@pytest.mark.parametrize(
+    "other", [("ab", "c"), ("a", "bc", ""), (["a", "bc"],), ("bc", "a"), ("a", None)]
+)
+def test_content_key_tells_parts_apart(other):
+    assert content_key("a", "bc") != content_key(*other)
+
+
+def test_json_survives_the_round_trip(tmp_path):
+    value = {"b": [1, 2.5, None], "a": {"nested": "ä"}}
+    write_json(tmp_path / "value.json", value)
+    assert read_json(tmp_path / "value.json") == value
+
+
+@pytest.mark.parametrize("text", ["", '{"torn": '])
+def test_read_json_names_a_damaged_file(tmp_path, text):
+    path = tmp_path / "splits.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"splits\.json: not valid JSON"):
+        read_json(path)

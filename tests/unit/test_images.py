@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from segflow.images import Grid, read_grid, read_image, read_labels, write_image
+
+OBLIQUE = (0.0, 1.0, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, 1.0)  # a quarter turn around z
+
+
+@pytest.fixture
+def grid(make_grid):
+    return make_grid((2, 3, 4), direction=OBLIQUE)
+
+
+def assert_same(one, other):
+    assert one.shape == other.shape
+    for name in ("spacing_mm", "origin_mm", "direction"):
+        assert getattr(one, name) == pytest.approx(getattr(other, name), abs=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32])
+def test_array_and_grid_survive_the_round_trip(tmp_path, grid, dtype):
+    array = np.arange(24).reshape(2, 3, 4).astype(dtype)
+    write_image(tmp_path / "image.nii.gz", array, grid)
+    found, found_grid = read_image(tmp_path / "image.nii.gz")
+    assert found.dtype == dtype
+    np.testing.assert_array_equal(found, array[None])
+    assert_same(found_grid, grid)
+    assert_same(read_grid(tmp_path / "image.nii.gz"), grid)
+
+
+def test_axes_are_those_of_simpleitk(tmp_path, grid):
+    array = np.zeros((2, 3, 4), np.uint8)
+    array[1, 2, 3] = 7
+    write_image(tmp_path / "image.nii.gz", array, grid)
+    image = sitk.ReadImage(str(tmp_path / "image.nii.gz"))
+    assert image.GetPixel(3, 2, 1) == 7
+    # From the origin (10, 20, 30): 3 mm along x turned into -y, 4 mm along y turned into x.
+    assert image.TransformIndexToPhysicalPoint((3, 2, 1)) == pytest.approx((14, 17, 33))
+
+
+def test_a_2d_image_has_one_slice(tmp_path):
+    array = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    sitk.WriteImage(sitk.GetImageFromArray(array), str(tmp_path / "image.png"))
+    found, grid = read_image(tmp_path / "image.png")
+    np.testing.assert_array_equal(found, array[None, None])
+    assert grid == Grid((1, 3, 4), (1.0, 1.0, 1.0), (0.0, 0.0), (1.0, 0.0, 0.0, 1.0))
+    assert read_grid(tmp_path / "image.png") == grid
+
+
+def test_a_2d_label_map_is_written_on_the_grid_of_its_image(tmp_path):
+    grid = Grid((1, 3, 4), (1.0, 2.0, 0.5), (5.0, 6.0), (1.0, 0.0, 0.0, 1.0))
+    array = np.arange(12, dtype=np.uint8).reshape(1, 3, 4)
+    write_image(tmp_path / "labels.nii.gz", array, grid)
+    found, found_grid = read_labels(tmp_path / "labels.nii.gz")
+    np.testing.assert_array_equal(found, array)
+    assert found_grid == grid
+
+
+def test_colours_become_channels(tmp_path):
+    array = np.arange(36, dtype=np.uint8).reshape(3, 4, 3)  # (y, x, colour)
+    sitk.WriteImage(sitk.GetImageFromArray(array, isVector=True), str(tmp_path / "image.png"))
+    found, grid = read_image(tmp_path / "image.png")
+    np.testing.assert_array_equal(found[:, 0], array.transpose(2, 0, 1))
+    assert grid.shape == (1, 3, 4)
+    with pytest.raises(ValueError, match=r"image\.png: a label map has one channel, found 3"):
+        read_labels(tmp_path / "image.png")
+
+
+def test_the_last_axis_of_a_4d_image_holds_channels(tmp_path, grid):
+    channels = np.arange(48, dtype=np.float32).reshape(2, 2, 3, 4)
+    for number, channel in enumerate(channels):
+        write_image(tmp_path / f"{number}.nii.gz", channel, grid)
+    parts = [sitk.ReadImage(str(tmp_path / f"{number}.nii.gz")) for number in range(2)]
+    sitk.WriteImage(sitk.JoinSeries(parts), str(tmp_path / "all.nii.gz"))
+    found, found_grid = read_image(tmp_path / "all.nii.gz")
+    np.testing.assert_array_equal(found, channels)
+    assert_same(found_grid, grid)
+    assert_same(read_grid(tmp_path / "all.nii.gz"), grid)
+
+
+@pytest.mark.parametrize("read", [read_image, read_labels, read_grid])
+def test_an_unreadable_file_is_named(tmp_path, read):
+    path = tmp_path / "image.nii.gz"
+    path.write_text("not an image")
+    with pytest.raises(ValueError, match=r"image\.nii\.gz: cannot be read \("):
+        read(path)
+    with pytest.raises(ValueError, match=r"missing\.nii\.gz: cannot be read \("):
+        read(tmp_path / "missing.nii.gz")
+
+
+def test_array_and_grid_must_fit(tmp_path, grid):
+    with pytest.raises(ValueError, match=r"array of shape \(2, 3, 5\) on a grid of \(2, 3, 4\)"):
+        write_image(tmp_path / "image.nii.gz", np.zeros((2, 3, 5)), grid)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,62 @@
+import pytest
+
+from segflow.ledger import Ledger
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    (tmp_path / "a.txt").write_text("four")
+    ledger = Ledger(tmp_path)
+    ledger.enter("a", "key", [tmp_path / "a.txt"], shape="2 3 4")
+    return ledger
+
+
+def test_facts_are_found_again(ledger):
+    assert Ledger(ledger.folder).find("a", "key") == {"shape": "2 3 4"}
+
+
+def test_a_case_without_facts_is_not_a_missing_case(ledger):
+    ledger.enter("b", "key", [])
+    assert ledger.find("b", "key") == {}
+
+
+def change_size(folder):
+    (folder / "a.txt").write_text("fives")
+
+
+def lose_file(folder):
+    (folder / "a.txt").unlink()
+
+
+def tear_record(folder):
+    record = folder / ".ledger" / "a.json"
+    record.write_text(record.read_text()[:20])
+
+
+def falsify_record(folder):
+    (folder / ".ledger" / "a.json").write_text('["key"]')
+
+
+@pytest.mark.parametrize("damage", [change_size, lose_file, tear_record, falsify_record])
+def test_a_damaged_case_must_be_redone(ledger, damage):
+    damage(ledger.folder)
+    assert ledger.find("a", "key") is None
+
+
+def test_another_key_or_case_must_be_redone(ledger):
+    assert ledger.find("a", "other") is None
+    assert ledger.find("b", "key") is None
+
+
+def test_prune_removes_files_and_records_of_unknown_cases_only(ledger):
+    (ledger.folder / "b.txt").write_text("b")
+    ledger.enter("b", "key", [ledger.folder / "b.txt"])
+    ledger.prune(["a"])
+    left = {path.name for path in ledger.folder.rglob("*") if path.is_file()}
+    assert left == {"a.txt", "a.json"}
+    assert ledger.find("a", "key") is not None
+
+
+def test_prune_of_a_folder_that_is_not_there_does_nothing(tmp_path):
+    Ledger(tmp_path / "missing").prune(["a"])
+    assert not (tmp_path / "missing").exists()

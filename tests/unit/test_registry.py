@@ -1,0 +1,213 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from segflow import registry
+from segflow.registry import PROJECT, Run, load_descriptions
+
+
+def configuration(**changes):
+    return {"datasets": ["hippocampus"], "models": ["unet_2d_quick", "unet_3d_quick"], **changes}
+
+
+@pytest.mark.parametrize("kind", ["dataset", "model"])
+def test_every_shipped_description_loads(kind):
+    files = (PROJECT / "config" / f"{kind}s").glob("*.yaml")
+    assert load_descriptions(kind).keys() == {path.stem for path in files}
+
+
+def test_every_shipped_model_can_run():
+    models = list(load_descriptions("model"))
+    run = Run(configuration(models=models))
+    assert all(run.title(name) and run.preprocessing(name) for name in models)
+
+
+def test_the_shipped_configuration_loads():
+    run = Run(yaml.safe_load((PROJECT / "config" / "config.yaml").read_text()))
+    assert run.folds == [0, 1, 2]
+    assert run.selected["predictor"] == ["unet_2d_quick", "unet_3d_quick", "ensemble"]
+
+
+def test_defaults_are_filled_in():
+    config = configuration()
+    run = Run(config)
+    assert config["device"] == "auto"
+    assert config["pathvars"]["results"] == "results"
+    assert run.folds == [0, 1, 2, 3, 4]
+    assert run.models["unet_2d_quick"]["training"]["learning_rate"] == pytest.approx(0.01)
+
+
+ENSEMBLE = {"members": ["unet_2d_quick", "unet_3d_quick"]}
+NEW = {"folder": "in", "output": "out", "dataset": "hippocampus", "predictor": "unet_2d_quick"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"datasets": ["brain"]}, r"datasets: unknown name 'brain'; known: hippocampus"),
+        ({"models": ["unet"]}, r"models: unknown name 'unet'; known: .*unet_2d_quick"),
+        ({"model": ["unet"]}, r"top level: .*'model' was unexpected"),
+        ({"datasets": []}, r"datasets: \[\] should be non-empty"),
+        ({"n_folds": 1}, r"n_folds: 1 is less than the minimum of 2"),
+        ({"seed": "x", "device": "gpu"}, r"device: 'gpu' is not one of .*; seed: 'x' is not of"),
+        ({"select": {"fold": [0]}}, r"select: .*'fold' was unexpected"),
+        ({"folds": [0, 5]}, r"folds: fold 5 does not exist; n_folds is 5: 0 to 4"),
+        ({"select": {"folds": [7]}}, r"select\.folds: fold 7 does not exist"),
+        ({"select": {"datasets": ["brain"]}}, r"select\.datasets: unknown name 'brain'"),
+        ({"select": {"models": ["nnunet_2d"]}}, r"select\.models: unknown name 'nnunet_2d'"),
+        ({"raw_folders": {"brain": "x"}}, r"raw_folders and splits: unknown name 'brain'"),
+        ({"splits": {"brain": "x"}}, r"raw_folders and splits: unknown name 'brain'"),
+        (
+            {"ensembles": {"unet_2d_quick": ENSEMBLE}},
+            r"ensembles\.unet_2d_quick: the name is taken by a model",
+        ),
+        (
+            {"ensembles": {"e": {"members": ["unet_2d_quick", "nnunet_2d"]}}},
+            r"ensembles\.e\.members: unknown name 'nnunet_2d'; known: unet_2d_quick, unet_3d_quick",
+        ),
+        (
+            {"ensembles": {"e": {**ENSEMBLE, "weights": [1]}}},
+            r"ensembles\.e: 2 members, but 1 weights",
+        ),
+        ({"ensembles": {"e": {**ENSEMBLE, "weights": [1, 0]}}}, r"ensembles\.e\.weights\.1: 0 is"),
+        ({"ensembles": {"E": ENSEMBLE}}, r"ensembles: 'E' does not match"),
+        ({"new_images": {**NEW, "dataset": "b"}}, r"new_images\.dataset: unknown name 'b'"),
+        ({"new_images": {**NEW, "predictor": "p"}}, r"new_images\.predictor: unknown name 'p'"),
+    ],
+)
+def test_an_impossible_configuration_is_refused(changes, message):
+    with pytest.raises(ValueError, match=f"^configuration: .*{message}"):
+        Run(configuration(**changes))
+
+
+def test_weights_default_to_one():
+    ensembles = {"equal": ENSEMBLE, "unequal": {**ENSEMBLE, "weights": [1, 3]}}
+    assert Run(configuration(ensembles=ensembles)).predictors == {
+        "unet_2d_quick": {"unet_2d_quick": 1.0},
+        "unet_3d_quick": {"unet_3d_quick": 1.0},
+        "equal": {"unet_2d_quick": 1.0, "unet_3d_quick": 1.0},
+        "unequal": {"unet_2d_quick": 1.0, "unet_3d_quick": 3.0},
+    }
+
+
+def test_select_chooses_targets():
+    select = {"models": ["e", "unet_3d_quick"], "folds": [2]}
+    selected = Run(configuration(ensembles={"e": ENSEMBLE}, select=select)).selected
+    assert selected == {
+        "dataset": ["hippocampus"],
+        "model": ["unet_3d_quick"],
+        "predictor": ["e", "unet_3d_quick"],
+        "fold": [2],
+    }
+
+
+def test_numbers_of_the_command_line_may_be_text():
+    config = configuration(folds=["2", 0], select={"folds": ["2"]})
+    run = Run(config)
+    assert run.folds == [0, 2]
+    assert run.selected["fold"] == [2]
+    with pytest.raises(ValueError, match=r"folds\.0: 'two' is not of type 'integer'"):
+        Run(configuration(folds=["two"]))
+
+
+def test_a_cascade_brings_its_first_stage():
+    run = Run(configuration(models=["nnunet_3d_cascade"]))
+    assert list(run.models) == ["nnunet_3d_cascade", "nnunet_3d_lowres"]
+    assert run.preprocessing("nnunet_3d_cascade") == "nnUNetPlans_3d_fullres"
+
+
+def test_models_share_plans_if_their_planning_is_the_same():
+    names = ["nnunet_2d", "unet_2d_quick", "nnunet_3d_fullres", "nnunet_3d_cascade", "resenc_l"]
+    run = Run(configuration(models=names))
+    assert {name: run.preprocessing(name) for name in names} == {
+        "nnunet_2d": "nnUNetPlans_2d",
+        "unet_2d_quick": "nnUNetPlans_2d",
+        "nnunet_3d_fullres": "nnUNetPlans_3d_fullres",
+        "nnunet_3d_cascade": "nnUNetPlans_3d_fullres",
+        "resenc_l": "nnUNetResEncUNetLPlans_3d_fullres",
+    }
+    assert run.base_of("nnUNetPlans_2d") == ("nnUNetPlans", "2d")
+    assert run.planning("nnUNetResEncUNetLPlans") == {"planner": "resenc_l"}
+
+
+def test_other_planning_gives_plans_another_name():
+    run = Run(configuration(models=["nnunet_2d", "unet_2d_quick", "nnunet_3d_fullres"]))
+    run.models["nnunet_2d"]["planning"]["gpu_memory_gb"] = 24
+    run.models["unet_2d_quick"]["planning"]["gpu_memory_gb"] = 12
+    plans = [run.plans(name) for name in run.models]
+    assert len(set(plans)) == 3
+    assert plans[2] == "nnUNetPlans"
+    assert run.planning(plans[0]) == {"planner": "default", "gpu_memory_gb": 24}
+
+
+def test_names_and_folders_of_a_data_set(tmp_path):
+    run = Run(configuration())
+    assert run.nnunet_name("hippocampus") == "Dataset004_hippocampus"
+    assert run.raw_folder("hippocampus") == PROJECT / "resources" / "Task04_Hippocampus"
+    elsewhere = Run(configuration(raw_folders={"hippocampus": str(tmp_path)}))
+    assert elsewhere.raw_folder("hippocampus") == Path(tmp_path)
+
+
+def test_an_ensemble_gets_a_readable_title():
+    run = Run(configuration(ensembles={"both_units": ENSEMBLE}))
+    assert run.title("both_units") == "Both units"
+    assert run.title("unet_2d_quick") == "2D U-Net, quick schedule"
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """Let descriptions come from a project that holds the shipped ones and may be changed."""
+    monkeypatch.setattr(registry, "PROJECT", tmp_path)
+    for kind in ("datasets", "models"):
+        (tmp_path / "config" / kind).mkdir(parents=True)
+        for path in (PROJECT / "config" / kind).glob("*.yaml"):
+            (tmp_path / "config" / kind / path.name).write_text(path.read_text())
+    return tmp_path / "config"
+
+
+MODEL = {"title": "T", "family": "nnunet"}
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ({"configuration": "3d"}, r"m\.yaml: configuration: '3d' is not one of"),
+        ({"configuration": "2d", "training": {"epoch": 1}}, r"m\.yaml: training: .*'epoch' was"),
+        ({}, r"m\.yaml: top level: 'configuration' is a required property"),
+        (
+            {"configuration": "3d_cascade_fullres"},
+            r"m\.yaml: previous_model goes with .*, found None and '3d_cascade_fullres'",
+        ),
+        (
+            {"configuration": "2d", "previous_model": "nnunet_3d_lowres"},
+            r"m\.yaml: previous_model goes with .*, found 'nnunet_3d_lowres' and '2d'",
+        ),
+        (
+            {"configuration": "3d_cascade_fullres", "previous_model": "nnunet_2d"},
+            r"m\.yaml: previous_model 'nnunet_2d' must have .* 3d_lowres, found '2d'",
+        ),
+        (
+            {"configuration": "3d_cascade_fullres", "previous_model": "nobody"},
+            r"models: m: previous_model: unknown name 'nobody'",
+        ),
+    ],
+)
+def test_an_impossible_model_is_refused(project, model, message):
+    (project / "models" / "m.yaml").write_text(yaml.safe_dump({**MODEL, **model}))
+    with pytest.raises(ValueError, match=message):
+        Run(configuration(models=["m"]))
+
+
+def test_two_data_sets_cannot_have_one_identifier(project):
+    text = (project / "datasets" / "hippocampus.yaml").read_text()
+    (project / "datasets" / "second.yaml").write_text(text)
+    with pytest.raises(ValueError, match=r"second\.yaml: id 4 is taken by 'hippocampus'"):
+        Run(configuration())
+
+
+@pytest.mark.parametrize("name", ["Brain", "2d", "a-b"])
+def test_names_are_restricted(project, name):
+    (project / "models" / f"{name}.yaml").touch()
+    with pytest.raises(ValueError, match=f"config/models/{name}.yaml: a name has lower-case"):
+        load_descriptions("model")

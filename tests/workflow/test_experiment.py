@@ -1,0 +1,150 @@
+"""The miniature experiment: what it leaves, and how its results are used."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import SimpleITK as sitk
+
+from project import N_TEST, N_TRAINING, ROOT
+
+pytestmark = pytest.mark.slow
+DATA = "Dataset004_hippocampus"
+
+
+def label_map(path: Path) -> np.ndarray:
+    return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+
+
+def test_a_second_run_does_nothing(finished):
+    assert finished.planned() == set()
+
+
+def test_tables(finished):
+    folder = finished.results / "hippocampus"
+    cases = pd.read_csv(folder / "cases.csv")
+    assert cases["split"].value_counts().to_dict() == {"train": N_TRAINING, "test": N_TEST}
+    metrics = pd.read_csv(folder / "both/metrics.csv")
+    n_rows = (N_TRAINING + N_TEST) * 2 * 2  # cases x stages x labels
+    assert len(metrics) == n_rows
+    assert set(metrics["fold"]) == {"0", "1", "all"}
+    dice, iou = metrics["dice"], metrics["iou"]
+    np.testing.assert_allclose(dice, 2 * iou / (1 + iou))
+    summary = pd.read_csv(folder / "summary.csv")
+    assert set(summary["predictor"]) == {"tiny_2d", "tiny_3d", "both"}
+    assert {"n", "mean", "sd", "median", "min", "max"} <= set(summary.columns)
+
+
+def test_every_promised_file_exists(finished):
+    folder = finished.results / "hippocampus"
+    names = ["splits.json", "problems.csv", "summary.md", "summary.tex", "metrics.png"]
+    for name in [*names, "both/postprocessing.json", "tiny_2d/training.png", "both/cases_val.png"]:
+        assert (folder / name).stat().st_size > 0, name
+    for split, count in (("val", N_TRAINING), ("test", N_TEST)):
+        for stage in ("raw", "postprocessed"):
+            found = list((folder / "both/predictions" / split / stage).glob("*.nii.gz"))
+            assert len(found) == count
+    assert "Segflow" not in (finished.results / "report.html").read_text()[:200]
+
+
+def test_provenance_names_no_person_or_place(finished):
+    record = json.loads((finished.results / "run.json").read_text())
+    assert record["seed"] == 12345
+    assert record["versions"]["nnunetv2"]
+    assert len(record["trainings"]) == 4
+    assert all(len(value) == 64 for value in record["sha256"].values())
+    text = json.dumps(record)
+    assert str(Path.home()) + "/" not in text
+    assert os.uname().nodename not in record["machine"].values()
+
+
+def test_logs_hold_no_error(finished):
+    for path in (finished.folder / "logs").rglob("*.log"):
+        assert "Traceback" not in path.read_text(), path
+
+
+def test_a_label_map_is_the_mean_of_its_members(finished):
+    """Recompute one ensemble from the stored probabilities with plain NumPy."""
+    import blosc2
+
+    folder = finished.results / "hippocampus"
+    case = pd.read_csv(folder / "both/predictions/test/raw/predictions.csv")["case"][0]
+    stored = [
+        blosc2.open(str(folder / model / f"probabilities/fold_{fold}_test" / f"{case}.b2nd"))[:]
+        for model in ("tiny_2d", "tiny_3d")
+        for fold in (0, 1)
+    ]
+    foreground = np.mean(stored, axis=0) / 4095
+    mean = np.concatenate([1 - foreground.sum(0, keepdims=True), foreground])
+    found = label_map(folder / f"both/predictions/test/raw/{case}.nii.gz")
+    chosen = np.take_along_axis(mean, found[None].astype(int), 0)[0]
+    np.testing.assert_allclose(chosen, mean.max(0), rtol=0, atol=1e-6)
+
+
+def test_new_images_are_segmented_like_test_cases(project):
+    """The same images give the same label maps, through another door."""
+    project.configure(
+        new_images={
+            "folder": "raw/imagesTs",
+            "output": "segmented",
+            "dataset": "hippocampus",
+            "predictor": "both",
+        }
+    )
+    project.snakemake("predict")
+    folder = project.results / "hippocampus/both/predictions/test/postprocessed"
+    names = sorted(path.name for path in folder.glob("*.nii.gz"))
+    assert len(names) == N_TEST
+    for name in names:
+        np.testing.assert_array_equal(
+            label_map(folder / name), label_map(project.folder / "segmented" / name)
+        )
+    assert not (project.folder / "segmented/.work").exists()
+    assert project.planned("predict") == set()
+
+
+def nnunet_environment(project) -> dict[str, str]:
+    folders = {
+        name: str(project.results / name)
+        for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
+    }
+    trainers = ROOT / "workflow/scripts/segflow/trainers"
+    return {**os.environ, **folders, "nnUNet_extTrainer": str(trainers), "nnUNet_n_proc_DA": "0"}
+
+
+def nnunet(project, command: str, *options: str) -> None:
+    program = Path(sys.executable).parent / command
+    run = subprocess.run(
+        [program, *options],
+        env=nnunet_environment(project),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_nnunet_predicts_from_the_results_folder(project, tmp_path):
+    images = project.results / "nnUNet_raw" / DATA / "imagesTs"
+    options = ["-d", "4", "-p", "tiny_3d", "-tr", "SegflowTrainer", "-c", "3d_fullres"]
+    options += ["-f", "0", "--disable_tta", "-device", "cpu", "-npp", "1", "-nps", "1"]
+    nnunet(project, "nnUNetv2_predict", "-i", str(images), "-o", str(tmp_path / "out"), *options)
+    names = sorted(path.name for path in (tmp_path / "out").glob("*.nii.gz"))
+    assert len(names) == N_TEST
+
+
+def test_nnunet_trains_with_the_plans_of_a_model(project):
+    """A finished training is taken up by nnU-Net's own command, which validates it."""
+    options = ["4", "3d_fullres", "0", "-tr", "SegflowTrainer", "-p", "tiny_3d"]
+    nnunet(project, "nnUNetv2_train", *options, "--c", "-device", "cpu")
+    folder = project.results / "nnUNet_results" / DATA / "SegflowTrainer__tiny_3d__3d_fullres"
+    nnunet_maps = folder / "fold_0/validation"
+    ours = project.results / "hippocampus/tiny_3d/predictions/val/raw"
+    for path in nnunet_maps.glob("*.nii.gz"):
+        # nnU-Net validates with mirroring unless the network was trained without augmentation
+        assert (label_map(path) == label_map(ours / path.name)).mean() > 0.999

@@ -1,0 +1,157 @@
+"""What runs again after which change."""
+
+import gzip
+import re
+import shutil
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+from project import HIPPOCAMPUS, MODELS, N_TEST
+
+pytestmark = pytest.mark.slow
+TRAINING = "results/nnUNet_results/Dataset004_hippocampus/SegflowTrainer__{0}/fold_{1}"
+
+
+def checkpoints(project) -> dict[str, float]:
+    """Return the time at which each final checkpoint was written."""
+    paths = project.results.glob("nnUNet_results/**/checkpoint_final.pth")
+    return {str(path.relative_to(project.results)): path.stat().st_mtime_ns for path in paths}
+
+
+def logs(project, rule: str) -> str:
+    return "\n".join(path.read_text() for path in (project.folder / "logs").rglob(f"{rule}/*.log"))
+
+
+def test_touching_files_does_nothing(project):
+    for folder in (project.raw, project.folder / "workflow", project.folder / "config"):
+        for path in folder.rglob("*"):
+            if path.is_file():
+                path.touch()
+    assert project.planned() == set()
+
+
+def test_comments_and_docstrings_do_nothing(project):
+    for name in ("metrics.py", "splits.py", "trainers/segflow_trainer.py", "training.py"):
+        path = project.folder / "workflow/scripts/segflow" / name
+        path.write_text(path.read_text().replace('"""', '"""Edited. ', 1) + "\n# edited\n")
+    assert project.planned() == set()
+
+
+def test_an_edited_library_module_reruns_the_rules_that_import_it(project):
+    path = project.folder / "workflow/scripts/segflow/summaries.py"
+    path.write_text(path.read_text() + "\nEDITED = True\n")
+    assert project.planned() == {
+        "summarise_metrics", "plot_metrics", "write_provenance", "make_report",
+    }  # fmt: skip
+
+
+def test_a_changed_plot_style_redraws_only(project):
+    path = project.folder / "workflow/scripts/segflow/figures.py"
+    path.write_text(path.read_text().replace('"font.size": 10', '"font.size": 11'))
+    assert project.planned() == {"plot_training", "plot_metrics", "plot_cases", "make_report"}
+
+
+def test_a_changed_label_reruns_its_data_set_and_keeps_the_other_cases(project):
+    path = sorted((project.raw / "labelsTr").iterdir())[0]
+    image = nibabel.load(path)
+    data = np.asarray(image.dataobj).copy()
+    data[data == 2] = 1
+    data[0, 0, 0] = 2
+    nibabel.save(nibabel.Nifti1Image(data, image.affine, image.header), path)
+    assert {"convert_dataset", "train_fold", "make_report"} <= project.planned()
+    text = project.snakemake("preprocess")
+    assert re.search(r"convert_dataset +1\n", text)  # the test cases are left alone
+    assert "7 of 8 cases are ready, 1 to do" in logs(project, "preprocess_cases")
+
+
+def test_a_changed_label_of_another_data_set_changes_nothing_here(project):
+    shutil.copytree(project.raw, project.folder / "raw_2")
+    shutil.copy(
+        project.folder / "config/datasets/hippocampus.yaml",
+        project.folder / "config/datasets/second.yaml",
+    )
+    project.edit("config/datasets/second.yaml", lambda dataset: dataset.update(id=5))
+    project.configure(
+        datasets=["hippocampus", "second"],
+        raw_folders={"hippocampus": "raw", "second": "raw_2"},
+    )
+    text = project.snakemake("--dry-run", "evaluate")
+    assert "results/second/" in text
+    assert "output: results/hippocampus/" not in text
+
+
+def test_the_seed_reruns_splits_and_below(project):
+    project.configure(seed=1)
+    planned = project.planned()
+    assert {"make_splits", "train_fold", "ensemble_predictions"} <= planned
+    assert not planned & {"convert_dataset", "extract_fingerprint", "preprocess_cases"}
+
+
+def test_epochs_rerun_their_model_only(project):
+    project.edit("config/models/tiny_3d.yaml", lambda model: model["training"].update(epochs=3))
+    text = project.snakemake("--dry-run")
+    trained = re.findall(r"output: results/hippocampus/(\w+)/fold_\d/training.json", text)
+    assert trained == ["tiny_3d", "tiny_3d"]
+
+
+def test_a_new_fold_only_adds_jobs(project):
+    project.configure(folds=[0])
+    project.snakemake("train")
+    project.configure(folds=[0, 1])
+    assert "train_fold" not in project.planned("train")
+
+
+def test_a_new_model_only_adds_jobs(project):
+    import yaml
+
+    model = {**MODELS["tiny_3d"], "title": "Another"}
+    (project.folder / "config/models/another.yaml").write_text(yaml.safe_dump(model))
+    project.configure(models=["tiny_2d", "tiny_3d", "another"])
+    text = project.snakemake("--dry-run")
+    trained = re.findall(r"output: results/hippocampus/(\w+)/fold_\d/training.json", text)
+    assert trained == ["another", "another"]
+    assert not {"convert_dataset", "preprocess_cases", "make_splits"} & project.planned()
+
+
+def test_a_new_test_image_is_predicted_and_nothing_else(project):
+    before = checkpoints(project)
+    for kind in ("images", "labels"):
+        source = sorted((HIPPOCAMPUS / f"{kind}Ts").glob("*.nii.gz"))[N_TEST]
+        shutil.copy(source, project.raw / f"{kind}Ts")
+    assert not {"make_splits", "plan_experiment", "train_fold"} & project.planned()
+    project.snakemake("evaluate")
+    assert checkpoints(project) == before
+    assert "2 of 3 cases are predicted, 1 to do" in logs(project, "predict_fold")
+    assert project.planned("evaluate") == set()
+
+
+def test_a_rerun_from_unchanged_content_trains_nothing(project):
+    """Snakemake plans everything below a forced step; the jobs find their work done."""
+    before = checkpoints(project)
+    project.snakemake("evaluate", "--forcerun", "convert_dataset", "make_splits")
+    assert checkpoints(project) == before
+    assert "nothing to train" in logs(project, "train_fold")
+    assert ", 0 to do" in logs(project, "predict_fold")
+
+
+def test_one_fold_is_trained_again_on_demand(project):
+    before = checkpoints(project)
+    chosen = "select={models: [tiny_3d], folds: [1]}"
+    project.snakemake("train", "--forcerun", "train_fold", "--config", chosen, "fresh=true")
+    changed = {name for name, time in checkpoints(project).items() if time != before[name]}
+    assert changed == {str(Path(TRAINING.format("tiny_3d__3d_fullres", 1)).relative_to("results")) + "/checkpoint_final.pth"}  # fmt: skip  # noqa: E501
+    assert "train_fold" not in project.planned("evaluate")
+
+
+def test_a_failure_is_shown_and_logged_and_loses_nothing(project):
+    path = sorted((project.raw / "imagesTr").iterdir())[0]
+    path.write_bytes(gzip.compress(b"not an image"))
+    text = project.snakemake("convert", check=False)
+    assert f"1 problems\n  imagesTr/{path.name}: cannot be read" in text
+    log = (project.folder / "logs/hippocampus/convert_dataset/train.log").read_text()
+    assert "Traceback" in log
+    assert f"imagesTr/{path.name}: cannot be read" in log
+    assert len(checkpoints(project)) == 4

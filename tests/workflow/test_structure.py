@@ -1,0 +1,47 @@
+"""Names that belong together: rules, scripts, modules, logs, targets and the README."""
+
+import re
+
+import pytest
+
+from project import ROOT
+
+RULES = {
+    match[1]: match[2]
+    for path in sorted((ROOT / "rules").glob("*.smk"))
+    for match in re.finditer(r"\n *rule (\w+):\n(.*?)(?=\n\n\n|\Z)", path.read_text(), re.DOTALL)
+}
+SCRIPTS = sorted(path.stem for path in (ROOT / "workflow/scripts").glob("*.py"))
+
+
+def test_every_script_has_a_rule_of_its_name():
+    with_script = {name for name, text in RULES.items() if "script:" in text}
+    assert with_script == set(SCRIPTS)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_rule_tracks_its_code_and_writes_where_its_name_says(name):
+    text = RULES[name]
+    assert f"/{name}" in re.search(r"log:\s+\"(.*)\"", text)[1]
+    assert f"/{name}" in re.search(r"benchmark:\s+\"(.*)\"", text)[1]
+    assert "conda:" in text
+    assert "mem_mb=" in text
+    assert "runtime=" in text
+    if "script:" in text:
+        assert f"/{name}.py" in text
+        assert f'code=code_key("{name}")' in text
+    else:
+        module = re.search(r"python -m segflow\.(\w+)", text)[1]
+        assert f'procedure=procedure("{module}")' in text
+
+
+def test_the_readme_shows_every_rule():
+    picture = re.search(r"```mermaid\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
+    shown = set(re.findall(r"[a-z]+(?:_[a-z]+)+", picture))
+    assert shown == set(RULES) - {"discard_probabilities"}
+
+
+def test_figures_and_tables_have_captions():
+    captions = {path.name for path in (ROOT / "workflow/report").glob("*.rst")}
+    used = set(re.findall(r"workflow/report/(\w+\.rst)", "".join(RULES.values())))
+    assert captions == used | {"workflow.rst"}

@@ -1,0 +1,202 @@
+"""Training that is interrupted, resumed, stopped early, or asked for the impossible."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from project import TINY, make_project
+
+pytestmark = pytest.mark.slow
+FOLDER = "nnUNet_results/Dataset004_hippocampus/SegflowTrainer__long__3d_fullres/fold_0"
+LONG = {
+    **TINY,
+    "title": "A training long enough to be interrupted",
+    "configuration": "3d_fullres",
+    "overrides": {"base_features": 4},
+    "training": {**TINY["training"], "epochs": 4, "iterations_per_epoch": 6},
+}
+
+
+PEER = """
+import random, numpy, torch
+from nnunetv2.run.run_training import get_trainer_from_args
+
+torch.set_num_threads(1)
+trainer = get_trainer_from_args(
+    "Dataset004_hippocampus", "3d_fullres", 0, "nnUNetTrainer", "long", device=torch.device("cpu")
+)
+trainer.num_epochs, trainer.num_iterations_per_epoch = 1, 6
+trainer.num_val_iterations_per_epoch = 1
+torch.manual_seed(12345), numpy.random.seed(12345), random.seed(12345)
+trainer.run_training()
+"""
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """A project with one model, ready to be trained."""
+    project = make_project(tmp_path_factory.mktemp("prepared") / "project", {"long": LONG})
+    project.snakemake("preprocess", "split", "plan")
+    return project
+
+
+@pytest.fixture
+def project(prepared, tmp_path):
+    return prepared.copy(tmp_path / "project")
+
+
+def start(project, *options: str) -> subprocess.Popen:
+    """Start the training of fold 0 by its command line."""
+    results = Path("results/hippocampus")
+    command = [sys.executable, "-m", "segflow.training", "--nnunet-name", "Dataset004_hippocampus"]
+    command += ["--plans", results / "long/plans.json", "--results", "results", "--fold", "0"]
+    command += ["--splits", results / "splits.json", "--threads", "1", "--device", "cpu"]
+    command += ["--preprocessed", results / "preprocessed/nnUNetPlans_3d_fullres/train.csv"]
+    command += ["--manifest", "training.json", "--progress", "progress.csv", *options]
+    return subprocess.Popen(
+        command,
+        cwd=project.folder,
+        env={**os.environ, "PYTHONPATH": str(project.folder / "workflow/scripts")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def train(project, *options: str) -> str:
+    """Train fold 0 to the end and return what is printed."""
+    process = start(project, *options)
+    text = process.communicate()[0]
+    assert process.returncode == 0, text
+    return text
+
+
+def interrupt(project, number: signal.Signals, n_epochs: int) -> str:
+    """Send a signal in the epoch after `n_epochs` and return what is printed."""
+    process = start(project)
+    progress = project.results / FOLDER / "progress.csv"
+    while process.poll() is None and not (
+        progress.exists() and len(progress.read_text().splitlines()) > n_epochs
+    ):
+        time.sleep(0.05)
+    process.send_signal(number)
+    text = process.communicate()[0]
+    assert process.returncode != 0, text
+    return text
+
+
+def weights(project) -> dict[str, torch.Tensor]:
+    path = project.results / FOLDER / "checkpoint_final.pth"
+    return torch.load(path, weights_only=False)["network_weights"]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(prepared, tmp_path_factory):
+    project = prepared.copy(tmp_path_factory.mktemp("undisturbed") / "project")
+    train(project)
+    return project
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_an_interrupted_training_ends_as_if_nothing_had_happened(project, undisturbed, number):
+    text = interrupt(project, number, n_epochs=2)
+    assert f"stopped by {number.name}; the checkpoint is written, run again to go on" in text
+    assert not (project.folder / "training.json").exists()
+    assert "training goes on from here" in train(project)
+    expected = weights(undisturbed)
+    for name, value in weights(project).items():
+        assert torch.equal(value, expected[name]), name
+    columns = ["epoch", "train_loss", "val_loss", "pseudo_dice", "learning_rate"]
+    one, other = (
+        pd.read_csv(p.results / FOLDER / "progress.csv")[columns] for p in (project, undisturbed)
+    )
+    pd.testing.assert_frame_equal(one, other)
+
+
+def test_a_killed_training_goes_on_from_its_last_checkpoint(project, undisturbed):
+    interrupt(project, signal.SIGKILL, n_epochs=2)
+    assert "training goes on from here" in train(project)
+    expected = weights(undisturbed)
+    assert all(torch.equal(value, expected[name]) for name, value in weights(project).items())
+
+
+def test_a_torn_checkpoint_is_never_used(project):
+    interrupt(project, signal.SIGTERM, n_epochs=1)
+    for path in (project.results / FOLDER).glob("checkpoint_*.pth"):
+        path.write_bytes(path.read_bytes()[:1000])
+    text = train(project)
+    assert "not a usable checkpoint" in text
+    assert "goes on" not in text
+
+
+@pytest.mark.parametrize(
+    ("file", "pattern", "replacement", "ingredient"),
+    [
+        ("long/plans.json", r'"learning_rate": [\d.]+', '"learning_rate": 0.001', "settings"),
+        ("long/plans.json", r'"seed": \d+', '"seed": 7', "seed"),
+        ("preprocessed/nnUNetPlans_3d_fullres/train.csv", r",\w{16}\n", ",0\n", "data"),
+    ],
+)
+def test_a_changed_ingredient_starts_anew(project, file, pattern, replacement, ingredient):
+    interrupt(project, signal.SIGTERM, n_epochs=1)
+    path = project.results / "hippocampus" / file
+    path.write_text(re.sub(pattern, replacement, path.read_text()))
+    assert f"made from other {ingredient}; training starts anew" in train(project)
+
+
+def test_a_finished_training_is_not_repeated(undisturbed, tmp_path):
+    project = undisturbed.copy(tmp_path / "project")
+    before = (project.results / FOLDER / "checkpoint_final.pth").stat().st_mtime_ns
+    (project.folder / "training.json").unlink()
+    assert "nothing to train" in train(project)
+    assert (project.results / FOLDER / "checkpoint_final.pth").stat().st_mtime_ns == before
+    manifest = json.loads((project.folder / "training.json").read_text())
+    assert manifest["epochs"] == 4
+    assert "goes on" not in train(project, "--fresh")
+    assert (project.results / FOLDER / "checkpoint_final.pth").stat().st_mtime_ns != before
+
+
+def test_a_training_that_does_not_improve_is_stopped_early(tmp_path):
+    training = {**LONG["training"], "patience": 2, "learning_rate": 1e-9, "epochs": 50}
+    project = make_project(tmp_path / "project", {"long": {**LONG, "training": training}})
+    project.snakemake("preprocess", "split", "plan")
+    assert "stopped early: best epoch" in train(project)
+    manifest = json.loads((project.folder / "training.json").read_text())
+    assert manifest["epochs"] < 50
+    assert manifest["epochs"] == manifest["best_epoch"] + 3
+
+
+def test_a_gpu_that_is_not_there_is_an_error(project):
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    project.configure(device="cuda")
+    text = project.snakemake("train", "--config", "select={folds: [0]}", check=False)
+    assert "device is 'cuda', but PyTorch finds none here; use auto or cpu" in text
+
+
+def test_the_schedule_of_nnunet_is_nnunets_own(tmp_path):
+    """The plain schedule gives the weights that nnU-Net's trainer gives from the same seed."""
+    model = {**LONG, "training": {**LONG["training"], "schedule": "nnunet", "epochs": 1}}
+    model["training"]["augmentation"] = "nnunet"
+    project = make_project(tmp_path / "project", {"long": model})
+    project.snakemake("preprocess", "split", "plan")
+    train(project)
+    script = tmp_path / "peer.py"
+    script.write_text(PEER)
+    folders = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
+    environment = {name: str(project.results / name) for name in folders}
+    environment = {**os.environ, **environment, "nnUNet_n_proc_DA": "0"}
+    subprocess.run([sys.executable, script], env=environment, check=True, capture_output=True)
+    peer = project.results / FOLDER.replace("SegflowTrainer", "nnUNetTrainer")
+    expected = torch.load(peer / "checkpoint_final.pth", weights_only=False)["network_weights"]
+    for name, value in weights(project).items():
+        assert torch.equal(value, expected[name]), name
