@@ -19,7 +19,7 @@ rule evaluate_predictor:
         metrics=report(
             "<results>/{dataset}/{predictor}/metrics.csv",
             caption="../workflow/report/metrics.rst",
-            category="Evaluation",
+            category="1. Evaluation",
             subcategory="Per case",
             labels={"data set": "{dataset}", "predictor": "{predictor}"},
         ),
@@ -53,7 +53,7 @@ rule summarise_metrics:
         html=report(
             "<results>/{dataset}/summary.html",
             caption="../workflow/report/summary.rst",
-            category="Evaluation",
+            category="1. Evaluation",
             subcategory="Summary",
             labels={"data set": "{dataset}", "table": "before and after post-processing"},
         ),

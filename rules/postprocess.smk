@@ -14,7 +14,7 @@ rule search_postprocessing:
         choice=report(
             "<results>/{dataset}/{predictor}/postprocessing.json",
             caption="../workflow/report/postprocessing.rst",
-            category="Post-processing",
+            category="3. Post-processing",
             labels={"data set": "{dataset}", "predictor": "{predictor}"},
         ),
     log:

@@ -43,13 +43,13 @@ rule gather_cases:
         cases=report(
             "<results>/{dataset}/cases.csv",
             caption="../workflow/report/cases.rst",
-            category="Data",
+            category="5. Data",
             labels={"data set": "{dataset}", "table": "cases"},
         ),
         problems=report(
             "<results>/{dataset}/problems.csv",
             caption="../workflow/report/problems.rst",
-            category="Data",
+            category="5. Data",
             labels={"data set": "{dataset}", "table": "problems found"},
         ),
     log:

@@ -13,7 +13,7 @@ rule plot_training:
         figure=report(
             "<results>/{dataset}/{model}/training.png",
             caption="../workflow/report/training.rst",
-            category="Training",
+            category="4. Training",
             labels={"data set": "{dataset}", "model": "{model}"},
         ),
     log:
@@ -41,7 +41,7 @@ rule plot_metrics:
         figure=report(
             "<results>/{dataset}/metrics.png",
             caption="../workflow/report/box_plots.rst",
-            category="Evaluation",
+            category="1. Evaluation",
             subcategory="Figures",
             labels={"data set": "{dataset}", "figure": "Dice by predictor and label"},
         ),
@@ -70,7 +70,7 @@ rule plot_cases:
         figure=report(
             "<results>/{dataset}/{predictor}/cases_{split}.png",
             caption="../workflow/report/cases_figure.rst",
-            category="Cases",
+            category="2. Cases",
             labels={"data set": "{dataset}", "predictor": "{predictor}", "split": "{split}"},
         ),
     log:
@@ -107,7 +107,7 @@ rule write_provenance:
         record=report(
             "<results>/run.json",
             caption="../workflow/report/run.rst",
-            category="Provenance",
+            category="6. Provenance",
             labels={"file": "run.json"},
         ),
     log:

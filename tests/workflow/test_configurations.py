@@ -1,5 +1,6 @@
 """Dry runs: every shipped configuration, and every mistake in one."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -69,6 +70,22 @@ def test_a_selection_chooses_targets(fresh):
         "--dry-run", "predict", "--config", "select={models: [both], folds: [1]}"
     )
     assert re.search(r"train_fold +4\n", text)
+
+
+@pytest.mark.slow
+def test_given_folds_are_taken_and_checked(fresh):
+    names = [f"hippocampus_{number}" for number in ("001", "003", "004", "006", "007", "008")]
+    names += ["hippocampus_011", "hippocampus_014"]
+    folds = [{"train": names[:4], "val": names[4:]}, {"train": names[4:], "val": names[:4]}]
+    path = fresh.folder / "mine.json"
+    path.write_text(json.dumps(folds))
+    fresh.configure(splits={"hippocampus": "mine.json"})
+    fresh.snakemake("split")
+    assert json.loads((fresh.results / "hippocampus/splits.json").read_text()) == folds
+    folds[1]["train"].append(names[0])
+    path.write_text(json.dumps(folds))
+    text = fresh.snakemake("split", check=False)
+    assert "mine.json: fold 1 has groups on both sides: hippocampus_001" in text
 
 
 def test_a_missing_raw_folder_is_one_clear_error(fresh):

@@ -18,8 +18,8 @@ def main(tables: dict[str, Path], titles: dict[str, str], title: str, output: di
         f"{metric.capitalize() if metric != 'iou' else 'IoU'}, {where}": before_and_after(
             summary, metric, split
         ).replace({"predictor": titles})
-        for split, where in (("val", "cross-validation"), ("test", "test cases"))
         for metric in METRICS
+        for split, where in (("val", "cross-validation"), ("test", "test cases"))
         if (summary["split"] == split).any()
     }
     markdown = [f"# {title}", "Mean ± standard deviation before and after post-processing."]

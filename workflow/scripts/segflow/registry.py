@@ -74,8 +74,21 @@ def load_descriptions(kind: str) -> dict[str, dict]:
             owner = owners.setdefault(value["id"], path.stem)
             if owner != path.stem:
                 raise ValueError(f"{where}: id {value['id']} is taken by {owner!r}")
+            _check_regions(value, where)
         descriptions[path.stem] = value
     return descriptions
+
+
+def _check_regions(dataset: dict, where: str) -> None:
+    """Refuse regions without the order in which nnU-Net paints them, and an order without them."""
+    regions = [value for value in dataset["labels"].values() if isinstance(value, list)]
+    needed = len(dataset["labels"]) - 1 if regions else 0
+    order = dataset.get("regions_class_order", [])
+    if len(order) != needed:
+        raise ValueError(
+            f"{where}: regions_class_order: needs {needed} values, one for each label or region "
+            f"but the background (none if there are no regions), found {len(order)}"
+        )
 
 
 class Run:
