@@ -211,3 +211,22 @@ def test_names_are_restricted(project, name):
     (project / "models" / f"{name}.yaml").touch()
     with pytest.raises(ValueError, match=f"config/models/{name}.yaml: a name has lower-case"):
         load_descriptions("model")
+
+
+@pytest.mark.parametrize(
+    ("labels", "order", "message"),
+    [
+        ({"whole": [1, 2], "core": 2}, None, "needs 2 values, .* found 0"),
+        ({"whole": [1, 2], "core": 2}, [1], "needs 2 values, .* found 1"),
+        ({"a": 1, "b": 2}, [1, 2], "needs 0 values, .* found 2"),
+    ],
+)
+def test_regions_need_their_order(project, labels, order, message):
+    path = project / "datasets" / "hippocampus.yaml"
+    description = yaml.safe_load(path.read_text())
+    description["labels"] = {"background": 0, **labels}
+    if order is not None:
+        description["regions_class_order"] = order
+    path.write_text(yaml.safe_dump(description))
+    with pytest.raises(ValueError, match=rf"hippocampus\.yaml: regions_class_order: {message}"):
+        load_descriptions("dataset")
