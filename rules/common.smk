@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from segflow.code import code_key, procedure
+from segflow.code import code_key, module_key, procedure
 from segflow.devices import count_gpus
 from segflow.environment import share_environment
 from segflow.registry import Run
@@ -55,6 +55,11 @@ def raw_state(wildcards) -> str:
     except (FileNotFoundError, ValueError):
         return folder_state(raw, record)  # the job says what is wrong
     return state_of_sources(raw, (c for c in cases if c.split == wildcards.part), record)
+
+
+def converter_key(wildcards) -> str:
+    """Return a hash of the code of a data set's converter, which is no import of any script."""
+    return module_key(f"datasets/{RUN.datasets[wildcards.dataset]['converter']}")
 
 
 def preprocessing_of(wildcards) -> str:

@@ -91,9 +91,9 @@ if "new_images" in config:
             ),
             folds=" ".join(str(fold) for fold in RUN.folds),
         shell:
-            "python -m segflow.segmentation --images {params.images} --dataset {params.dataset}"
+            "python -m segflow.segmentation --images {params.images:q} --dataset {params.dataset}"
             " --nnunet-name {params.nnunet_name} --results {params.results}"
             " --members {params.members} --folds {params.folds}"
             " --postprocessing {input.postprocessing} --device {params.device}"
-            " --threads {threads} --memory-mb {resources.mem_mb} --manifest {output.manifest}"
+            " --threads {threads} --memory-mb {resources.mem_mb} --manifest {output.manifest:q}"
             " > {log} 2> >(tee -a {log} >&2)"

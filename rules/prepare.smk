@@ -25,6 +25,7 @@ rule convert_dataset:
         runtime="4h",
     params:
         code=code_key("convert_dataset"),
+        converter=converter_key,
         state=raw_state,
         # A function of the output is not tracked: it does not matter where the files lie.
         raw=lambda wildcards, output: str(RUN.raw_folder(wildcards.dataset)),

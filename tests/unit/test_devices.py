@@ -7,7 +7,18 @@ from segflow.devices import count_gpus
 
 @pytest.mark.parametrize(
     ("visible", "expected"),
-    [("", 0), ("-1", 0), (" ", 0), ("0", 1), ("0,1", 2), ("0, 1,", 2), ("GPU-8932f937", 1)],
+    [
+        ("", 0),
+        (" ", 0),
+        ("-1", 0),
+        ("NoDevFiles", 0),
+        ("0", 1),
+        ("0,1", 2),
+        ("0, 1,", 2),
+        ("0,-1,1", 1),  # CUDA stops at the first that is none
+        ("GPU-8932f937", 1),
+        ("GPU-abc,MIG-def", 2),
+    ],
 )
 def test_the_visible_devices_count(monkeypatch, visible, expected):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)

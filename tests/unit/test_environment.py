@@ -20,6 +20,14 @@ def test_library_and_python_come_first(monkeypatch, given):
     assert os.environ["PATH"].split(os.pathsep) == [str(Path(sys.executable).parent), *others]
 
 
+def test_the_running_python_comes_before_others_though_it_is_known(monkeypatch):
+    folder = str(Path(sys.executable).parent)
+    monkeypatch.setenv("PYTHONPATH", "")
+    monkeypatch.setenv("PATH", os.pathsep.join(["/elsewhere", folder]))
+    share_environment()
+    assert os.environ["PATH"].split(os.pathsep) == [folder, "/elsewhere"]
+
+
 def test_twice_is_as_good_as_once(monkeypatch):
     monkeypatch.setenv("PATH", "/elsewhere")
     monkeypatch.setenv("PYTHONPATH", "/elsewhere")

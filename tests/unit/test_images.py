@@ -1,8 +1,18 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from segflow.images import Grid, read_grid, read_image, read_labels, write_image
+from segflow.images import (
+    Grid,
+    describe_damage,
+    describe_difference,
+    read_grid,
+    read_image,
+    read_labels,
+    write_image,
+)
 
 OBLIQUE = (0.0, 1.0, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, 1.0)  # a quarter turn around z
 
@@ -93,3 +103,33 @@ def test_array_and_grid_must_fit(tmp_path, grid):
     with pytest.raises(ValueError, match=r"array of shape \(2, 3, 5\) on a grid of \(2, 3, 4\)"):
         write_image(tmp_path / "image.nii.gz", np.zeros((2, 3, 5)), grid)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, ("", "")),
+        ({"spacing_mm": (3.0, 2.0, 1.0 + 1e-7)}, ("", "")),
+        ({"spacing_mm": (3.0, 2.0, 1.0001)}, ("", "spacing")),
+        ({"spacing_mm": (3.0, 2.0, 1.1)}, ("spacing (3 2 1 against 3 2 1.1)", "")),
+        ({"origin_mm": (10.0001, 20.0, 30.0)}, ("", "origin")),
+        ({"origin_mm": (11.0, 20.0, 30.0)}, ("origin (10 20 30 against 11 20 30)", "")),
+        ({"direction": (1, 1e-4, 0, -1e-4, 1, 0, 0, 0, 1)}, ("", "direction")),
+        (
+            {"direction": (-1, 0, 0, 0, -1, 0, 0, 0, 1)},
+            ("direction (1 0 0 0 1 0 0 0 1 against -1 0 0 0 -1 0 0 0 1)", ""),
+        ),
+        ({"shape": (2, 3, 5)}, ("shape (2 3 4 against 2 3 5)", "")),
+        ({"origin_mm": (1.0, 2.0)}, ("origin (10 20 30 against 1 2)", "")),
+    ],
+)
+def test_describe_difference_tells_rounding_from_another_place(make_grid, changes, expected):
+    grid = make_grid((2, 3, 4))
+    assert describe_difference(grid, replace(grid, **changes)) == expected
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_a_sound_file_has_no_damage(draw, tmp_path, suffix, dtype):
+    path = draw(tmp_path / f"image{suffix}", np.arange(24, dtype=dtype).reshape(2, 3, 4))
+    assert describe_damage(path) == ""

@@ -52,8 +52,29 @@ def test_prune_removes_files_and_records_of_unknown_cases_only(ledger):
     (ledger.folder / "b.txt").write_text("b")
     ledger.enter("b", "key", [ledger.folder / "b.txt"])
     ledger.prune(["a"])
-    left = {path.name for path in ledger.folder.rglob("*") if path.is_file()}
-    assert left == {"a.txt", "a.json"}
+    assert names(ledger.folder) == {"a.txt", "a.json"}
+    assert ledger.find("a", "key") is not None
+
+
+def names(folder):
+    return {path.name for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_prune_removes_what_killed_writers_left(ledger, complete):
+    record = (ledger.records / "a.json").read_text()
+    (ledger.records / ".123.partial.a.json").write_text(record if complete else "")
+    (ledger.folder / ".123.partial.b_0000.nii.gz").write_text("half")
+    ledger.prune(["a"])
+    assert names(ledger.folder) == {"a.txt", "a.json"}
+    assert ledger.find("a", "key") is not None
+
+
+@pytest.mark.parametrize("text", ["", '{"files": {"a', '["key"]', "3", "{}", '{"files": null}'])
+def test_prune_survives_torn_records(ledger, text):
+    (ledger.records / "b.json").write_text(text)
+    ledger.prune(["a"])
+    assert names(ledger.folder) == {"a.txt", "a.json"}
     assert ledger.find("a", "key") is not None
 
 

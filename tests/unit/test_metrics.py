@@ -61,6 +61,10 @@ def test_histogram_refuses_what_it_cannot_count():
         joint_histogram(3 * ones, ones, 3)
     with pytest.raises(ValueError, match="the prediction holds label 3, allowed are 0 to 2"):
         joint_histogram(ones, 3 * ones, 3)
+    with pytest.raises(ValueError, match="the prediction holds label -1, allowed are 0 to 2"):
+        joint_histogram(ones, -ones.astype(np.int8), 3)
+    with pytest.raises(ValueError, match="the reference holds float32 values, a label map holds"):
+        joint_histogram(ones.astype(np.float32), ones, 3)
 
 
 def test_overlap_of_a_drawn_example():
@@ -138,14 +142,21 @@ def test_a_missing_prediction_is_named(draw, tmp_path):
 @pytest.mark.parametrize(
     ("shape", "changes", "message"),
     [
-        ((2, 3, 5), {}, r"b\.nii\.gz: grid \(2, 3, 5\), .*a\.nii\.gz has \(2, 3, 4\)"),
-        ((2, 3, 4), {"spacing_mm": (3.0, 2.0, 1.5)}, r"b\.nii\.gz: grid .*1\.5\) mm, but the ref"),
+        ((2, 3, 5), {}, r"shape \(2 3 4 against 2 3 5\)"),
+        ((2, 3, 4), {"spacing_mm": (3.0, 2.0, 1.5)}, r"spacing \(3 2 1 against 3 2 1\.5\)"),
+        ((2, 3, 4), {"origin_mm": (10.0, 20.0, 31.0)}, r"origin \(10 20 30 against 10 20 31\)"),
+        (
+            (2, 3, 4),
+            {"direction": (0, 1, 0, -1, 0, 0, 0, 0, 1)},
+            r"direction \(1 0 0 0 1 0 0 0 1 a",
+        ),
     ],
 )
 def test_another_grid_is_refused(draw, tmp_path, shape, changes, message):
     reference = draw(tmp_path / "a.nii.gz", np.ones((2, 3, 4), np.uint8))
     prediction = draw(tmp_path / "b.nii.gz", np.ones(shape, np.uint8), **changes)
-    with pytest.raises(ValueError, match=message):
+    where = r"b\.nii\.gz: differs from its reference .*a\.nii\.gz in"
+    with pytest.raises(ValueError, match=f"{where} {message}"):
         evaluate_case(reference, prediction, LABELS)
 
 
@@ -154,6 +165,15 @@ def test_an_undeclared_label_is_refused(draw, tmp_path):
     prediction = draw(tmp_path / "b.nii.gz", np.full((2, 3, 4), 3, np.uint8))
     with pytest.raises(ValueError, match=r"b\.nii\.gz: the prediction holds label 3, allowed"):
         evaluate_case(reference, prediction, LABELS)
+
+
+def test_an_undeclared_label_between_declared_ones_is_refused(draw, tmp_path):
+    ones = draw(tmp_path / "a.nii.gz", np.ones((2, 3, 4), np.uint8))
+    twos = draw(tmp_path / "b.nii.gz", np.full((2, 3, 4), 2, np.uint8))
+    labels = {"background": 0, "a": 1, "b": 3}
+    for pair in ((ones, twos), (twos, ones)):
+        with pytest.raises(ValueError, match="it or its reference holds undeclared label 2"):
+            evaluate_case(*pair, labels)
 
 
 @pytest.mark.parametrize("workers", [1, 2])

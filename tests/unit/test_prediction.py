@@ -1,4 +1,6 @@
+import time
 from copy import deepcopy
+from threading import Event
 from types import SimpleNamespace
 
 import numpy as np
@@ -6,7 +8,13 @@ import pytest
 import torch
 
 from segflow.content import file_sha256
-from segflow.prediction import _use_precision, add_previous_stage, load_predictor, prediction_keys
+from segflow.prediction import (
+    _exporting,
+    _use_precision,
+    add_previous_stage,
+    load_predictor,
+    prediction_keys,
+)
 
 PREDICTION = {"checkpoint": "final", "mirroring": True, "step_size": 0.5, "precision": "auto"}
 PLANS = {"segflow": {"prediction": PREDICTION, "training": {"epochs": 3}}}
@@ -73,3 +81,46 @@ def test_networks_compute_in_the_wanted_precision(precision, expected):
     found = network(torch.ones(1, 1))
     assert found.dtype == torch.float32
     assert found.item() == pytest.approx(expected, abs=3e-5)
+
+
+DEVICES = [torch.device("cpu"), torch.device("cuda")]  # none is touched
+
+
+@pytest.mark.parametrize("device", DEVICES, ids=str)
+@pytest.mark.parametrize("threads", [1, 4])
+def test_every_export_is_run_and_few_wait(device, threads):
+    done = []
+
+    def export(number):
+        time.sleep(0.01)
+        done.append(number)
+
+    with _exporting(device, threads) as submit:
+        for number in range(6):
+            submit(export, number)
+            assert number + 1 - len(done) <= max(1, threads // 2)
+    assert sorted(done) == list(range(6))
+
+
+def test_a_gpu_does_not_wait_for_an_export():
+    goes_on, found = Event(), []
+    with _exporting(torch.device("cuda"), 1) as submit:
+        submit(lambda: found.append(goes_on.wait(5)))
+        goes_on.set()
+    assert found == [True]
+
+
+@pytest.mark.parametrize("device", DEVICES, ids=str)
+@pytest.mark.parametrize("position", [0, 5])
+def test_an_error_of_an_export_is_raised(device, position):
+    def export(number):
+        if number == position:
+            raise OSError("the disk is full")
+
+    def export_all():
+        with _exporting(device, 4) as submit:
+            for number in range(6):
+                submit(export, number)
+
+    with pytest.raises(OSError, match="the disk is full"):
+        export_all()

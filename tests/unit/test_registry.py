@@ -206,6 +206,25 @@ def test_two_data_sets_cannot_have_one_identifier(project):
         Run(configuration())
 
 
+def described(project, **changes):
+    """Load the data sets after a change of a shipped one."""
+    path = project / "datasets" / "hippocampus.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | changes))
+    return load_descriptions("dataset")
+
+
+def test_an_unknown_converter_is_named_with_the_known_ones(project):
+    message = r"hippocampus\.yaml: converter: unknown name 'nobody'; known: .*msd"
+    with pytest.raises(ValueError, match=message):
+        described(project, converter="nobody")
+
+
+@pytest.mark.parametrize("name", ["all", "ignore"])
+def test_labels_cannot_have_names_that_mean_something_else(project, name):
+    with pytest.raises(ValueError, match=rf"hippocampus\.yaml: labels: '{name}' should not be"):
+        described(project, labels={"background": 0, name: 1})
+
+
 @pytest.mark.parametrize("name", ["Brain", "2d", "a-b"])
 def test_names_are_restricted(project, name):
     (project / "models" / f"{name}.yaml").touch()
@@ -222,11 +241,6 @@ def test_names_are_restricted(project, name):
     ],
 )
 def test_regions_need_their_order(project, labels, order, message):
-    path = project / "datasets" / "hippocampus.yaml"
-    description = yaml.safe_load(path.read_text())
-    description["labels"] = {"background": 0, **labels}
-    if order is not None:
-        description["regions_class_order"] = order
-    path.write_text(yaml.safe_dump(description))
+    orders = {} if order is None else {"regions_class_order": order}
     with pytest.raises(ValueError, match=rf"hippocampus\.yaml: regions_class_order: {message}"):
-        load_descriptions("dataset")
+        described(project, labels={"background": 0, **labels}, **orders)

@@ -16,15 +16,18 @@ def raw(tmp_path):
     return folder
 
 
-@pytest.fixture
-def record(raw, tmp_path):
+def store(raw, cases, record):
     """Record the raw files as conversion does."""
-    record = tmp_path / "sources.json"
-    cases = find_cases("msd", raw)
     state = state_of_sources(raw, cases, record)
     sha256 = {path: file_sha256(path) for case in cases for path in case.files}
     write_json(record, {"state": state, **record_sources(raw, cases, sha256)})
-    return record
+    return state
+
+
+@pytest.fixture
+def record(raw, tmp_path):
+    store(raw, find_cases("msd", raw), tmp_path / "sources.json")
+    return tmp_path / "sources.json"
 
 
 def touch(path):
@@ -80,6 +83,16 @@ def test_another_role_changes_the_state(raw, record):
     assert state_of_sources(raw, one_patient, record) != state(raw, record)
 
 
+def test_channels_that_swap_change_the_state(raw, tmp_path):
+    record = tmp_path / "sources.json"
+    channels = (raw / "imagesTr" / "a.nii.gz", raw / "imagesTr" / "b.nii.gz")
+    case, swapped = (SourceCase("a", "a", "train", c, None) for c in (channels, channels[::-1]))
+    before = store(raw, [case], record)
+    assert state_of_sources(raw, [case], record) == before
+    assert state_of_sources(raw, [swapped], record) != before
+    assert state_of_sources(raw, [swapped], tmp_path / "missing.json") != before
+
+
 def test_a_lost_file_of_a_known_case_changes_the_state(raw, record):
     cases = find_cases("msd", raw)
     before = state_of_sources(raw, cases, record)
@@ -87,9 +100,10 @@ def test_a_lost_file_of_a_known_case_changes_the_state(raw, record):
     assert state_of_sources(raw, cases, record) != before
 
 
-def test_a_damaged_record_counts_as_none(raw, record, tmp_path):
+@pytest.mark.parametrize("text", ["{", "null", "3", "[]", '["state"]', "{}", '{"files": []}'])
+def test_a_damaged_or_foreign_record_counts_as_none(raw, record, tmp_path, text):
     touch(raw / "imagesTr" / "a.nii.gz")
-    record.write_text("{")
+    record.write_text(text)
     assert state(raw, record) == state(raw, tmp_path / "missing.json")
 
 

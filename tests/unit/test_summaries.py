@@ -88,6 +88,12 @@ def test_before_and_after_stand_side_by_side():
     assert found["label"].tolist() == ["a", "b", "all"]
 
 
+def test_a_single_case_has_no_standard_deviation_to_show():
+    parts = [table({"1": (0.5, 1.0)}, stage=stage) for stage in ("raw", "postprocessed")]
+    found = before_and_after(summarise(pd.concat(parts), ["dice"]), "dice", "val")
+    assert found.iloc[0].tolist() == ["p", "a", 1, "0.500", "0.500"]
+
+
 def test_read_metrics_names_the_predictor(tmp_path):
     for name in ("p", "q"):
         table({name: (0.5, NAN)}).drop(columns="predictor").to_csv(tmp_path / name, index=False)
@@ -95,3 +101,11 @@ def test_read_metrics_names_the_predictor(tmp_path):
     assert found["predictor"].tolist() == ["p", "p", "q", "q"]
     assert found["case"].tolist() == ["p", "p", "q", "q"]
     assert found["dice"].isna().tolist() == [False, True, False, True]
+
+
+def test_read_metrics_leaves_names_as_they_are(tmp_path):
+    metrics = table({"001": (0.5, NAN), "nan": (NAN, 1.0)}).replace({"label": {"a": "NA"}})
+    metrics.drop(columns="predictor").to_csv(tmp_path / "p", index=False)
+    pd.testing.assert_frame_equal(
+        read_metrics({"p": tmp_path / "p"}), metrics, check_like=True, check_dtype=False
+    )

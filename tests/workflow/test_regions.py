@@ -45,8 +45,7 @@ def test_label_maps_hold_declared_values_only(project):
 
 def test_regions_without_an_order_are_refused(project, tmp_path):
     copy = project.copy(tmp_path / "project")
-    copy.edit(
-        "config/datasets/hippocampus.yaml", lambda dataset: dataset.pop("regions_class_order")
-    )
+    name = "config/datasets/hippocampus.yaml"
+    copy.edit(name, lambda dataset: dataset.pop("regions_class_order"))
     text = copy.snakemake("--dry-run", check=False)
     assert f"{name}: regions_class_order: needs 2 values" in text

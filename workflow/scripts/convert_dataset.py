@@ -26,7 +26,7 @@ def main(
     values = frozenset({0, *foreground_values(dataset["labels"])})
     target = Target(raw, folder, len(dataset["channels"]), values)
     found = [case for case in find_cases(dataset["converter"], raw) if case.split == part]
-    converted, reported, sha256 = convert_cases(found, target, workers)
+    converted, reported, sha256 = convert_cases(found, part, target, workers)
     raise_problems(reported, str(raw))
     if part == "train":
         write_json(folder / "dataset.json", make_dataset_json(dataset, len(converted)))

@@ -2,18 +2,17 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 from segflow.figures import Panel, draw_cases, draw_message, save
 from segflow.images import SUFFIX, read_image, read_labels
 from segflow.job import logged
+from segflow.summaries import read_metrics
 
 
 def main(
     metrics: Path, split: str, labels: dict, channels: list[str], raw: Path, figure: Path
 ) -> None:
     """Draw channels, reference, prediction and post-processed prediction of three cases."""
-    table = pd.read_csv(metrics)
+    table = read_metrics({"": metrics})
     table = table[(table["split"] == split) & (table["stage"] == "postprocessed")]
     ranking = table.groupby("case")["dice"].mean().dropna().sort_values(kind="stable")
     if ranking.empty:

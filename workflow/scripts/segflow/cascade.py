@@ -80,7 +80,8 @@ def _transfer_case(
     segmentation = to_preprocessed_grid(label_map, data.shape[1:], properties, plans, configuration)
     path = target / f"{case}.b2nd"
     with replacing(path) as temporary:
-        blosc2.asarray(segmentation, urlpath=str(temporary), mode="w")
+        parameters = {"nthreads": 1}
+        blosc2.asarray(segmentation, urlpath=str(temporary), mode="w", cparams=parameters)
     return path
 
 

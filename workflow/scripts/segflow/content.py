@@ -26,6 +26,9 @@ def content_key(*parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+PARTIAL = ".partial."  # part of the name of every file that is being written
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give the block a temporary path beside `path` that replaces it at the end.
@@ -35,7 +38,7 @@ def replacing(path: Path) -> Iterator[Path]:
     suffixes of `path`, by which many writers choose their format.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}.partial.{path.name}")
+    temporary = path.with_name(f".{os.getpid()}{PARTIAL}{path.name}")
     try:
         yield temporary
         with temporary.open("rb") as file:

@@ -8,15 +8,18 @@ import numpy as np
 
 from segflow.cases import Case
 from segflow.content import content_key, file_sha256, place_file
-from segflow.images import SUFFIX, Grid, read_image, read_labels, write_image
+from segflow.images import (
+    SUFFIX,
+    Grid,
+    describe_damage,
+    describe_difference,
+    read_image,
+    read_labels,
+    write_image,
+)
 from segflow.ledger import Ledger
 from segflow.sources import SourceCase
 from segflow.workers import map_cases
-
-# Headers that agree to this degree describe the same grid, written by different programs.
-SPACING_TOLERANCE = 1e-3  # relative
-ORIGIN_TOLERANCE = 1e-2  # of a voxel
-DIRECTION_TOLERANCE = 1e-3  # of a direction cosine
 
 
 @dataclass(frozen=True)
@@ -58,16 +61,18 @@ class Target:
 
 
 def convert_cases(
-    sources: list[SourceCase], target: Target, workers: int
+    sources: list[SourceCase], part: str, target: Target, workers: int
 ) -> tuple[list[Case], list[Problem], dict[Path, str]]:
-    """Convert the cases of one split.
+    """Convert the cases of one part.
 
     A case whose raw files did not change since it was converted is left as it is.
 
     Parameters
     ----------
     sources : list of SourceCase
-        The cases; all of the same split.
+        The cases of the part.
+    part : {'train', 'test'}
+        The part. What an earlier conversion left of other cases of it is removed.
     target : Target
         Where to and under which rules.
     workers : int
@@ -82,6 +87,9 @@ def convert_cases(
     sha256 : dict of Path to str
         Hash of each raw file.
     """
+    images, labels = (Ledger(folder) for folder in target.folders(part))
+    images.prune(source.case for source in sources)
+    labels.prune(source.case for source in sources if source.label)
     cases, problems, sha256 = [], [], {}
     for _, result in map_cases(partial(convert_case, target=target), sources, workers, "convert"):
         case, found, hashes = result
@@ -92,10 +100,6 @@ def convert_cases(
     cases.sort(key=lambda case: case.case)
     problems += _duplicates(cases)
     failed = {problem.case for problem in problems if problem.severity == "error"}
-    for split in {source.split for source in sources}:
-        known = {source.case for source in sources}
-        Ledger(target.folders(split)[0]).prune(known)
-        Ledger(target.folders(split)[1]).prune(known)
     problems.sort(key=lambda problem: (problem.case, problem.file, problem.problem))
     return [case for case in cases if case.case not in failed], problems, sha256
 
@@ -169,6 +173,9 @@ def _read_channels(
     channels: list[np.ndarray] = []
     grid = None
     for path in source.images:
+        if damage := describe_damage(path):
+            problems.append(_error(source, target, path, damage))
+            continue
         try:
             array, this_grid = read_image(path)
         except ValueError as error:
@@ -193,6 +200,9 @@ def _read_reference(
 ) -> np.ndarray | None:
     """Read the label map of a case, of shape (z, y, x), and check it against the image."""
     path = source.label
+    if damage := describe_damage(path):
+        problems.append(_error(source, target, path, damage))
+        return None
     try:
         label_map, label_grid = read_labels(path)
     except ValueError as error:
@@ -222,33 +232,6 @@ def _read_reference(
         problem = f"differs from its image by rounding in {rounding}"
         problems.append(Problem(source.case, name, "repaired", problem, "took the image's header"))
     return label_map
-
-
-def describe_difference(one: Grid, other: Grid) -> tuple[str, str]:
-    """Say in what two grids differ.
-
-    Returns
-    -------
-    mismatch : str
-        Properties that describe another place, with both values; empty if there are none.
-    rounding : str
-        Properties that differ by no more than rounding; empty if there are none.
-    """
-    if one.shape != other.shape:
-        return f"shape ({_words(one.shape)} against {_words(other.shape)})", ""
-    tolerances = {
-        "spacing_mm": np.multiply(SPACING_TOLERANCE, one.spacing_mm),
-        "origin_mm": np.full(len(one.origin_mm), ORIGIN_TOLERANCE * min(one.spacing_mm)),
-        "direction": np.full(len(one.direction), DIRECTION_TOLERANCE),
-    }
-    mismatch, rounding = [], []
-    for name, tolerance in tolerances.items():
-        mine, theirs = getattr(one, name), getattr(other, name)
-        if len(mine) != len(theirs) or (np.abs(np.subtract(mine, theirs)) > tolerance).any():
-            mismatch.append(f"{name.removesuffix('_mm')} ({_words(mine)} against {_words(theirs)})")
-        elif not np.allclose(mine, theirs, rtol=0, atol=1e-6):
-            rounding.append(name.removesuffix("_mm"))
-    return ", ".join(mismatch), ", ".join(rounding)
 
 
 def raise_problems(problems: list[Problem], where: str) -> None:
@@ -313,7 +296,3 @@ def _is_ready(path: Path) -> bool:
 
 def _combined(digests: list[str]) -> str:
     return digests[0] if len(digests) == 1 else content_key(*digests)
-
-
-def _words(values: tuple[float, ...]) -> str:
-    return " ".join(f"{value:.6g}" for value in values)

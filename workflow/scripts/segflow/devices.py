@@ -1,6 +1,7 @@
 """Which GPUs this machine has, found out without importing PyTorch."""
 
 import os
+import re
 from pathlib import Path
 
 
@@ -11,5 +12,5 @@ def count_gpus() -> int:
     """
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
-        return len([name for name in visible.split(",") if name.strip() not in ("", "-1")])
+        return len(re.findall(r"(?:^|,)\s*(?:\d+|GPU-|MIG-)", visible.split("-1")[0]))
     return len(list(Path("/dev").glob("nvidia[0-9]*")))

@@ -11,5 +11,5 @@ def share_environment() -> None:
     """Let jobs that are shell commands find this library, and the Python that runs now."""
     for name, folder in (("PYTHONPATH", SCRIPTS), ("PATH", Path(sys.executable).parent)):
         others = [part for part in os.environ.get(name, "").split(os.pathsep) if part]
-        if str(folder) not in others:
-            os.environ[name] = os.pathsep.join([str(folder), *others])
+        others = [part for part in others if part != str(folder)]
+        os.environ[name] = os.pathsep.join([str(folder), *others])

@@ -4,15 +4,23 @@ Arrays are in the order of SimpleITK and of nnU-Net: (z, y, x) for one channel. 
 z = 1.
 """
 
+import gzip
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import SimpleITK as sitk
+from nibabel.filebasedimages import ImageFileError
 
 from segflow.content import replacing
 
 SUFFIX = ".nii.gz"  # of everything that is written
+# Headers that agree to this degree describe the same grid, written by different programs.
+SPACING_TOLERANCE = 1e-3  # relative
+ORIGIN_TOLERANCE = 1e-2  # of a voxel
+DIRECTION_TOLERANCE = 1e-3  # of a direction cosine
 
 
 @dataclass(frozen=True)
@@ -130,6 +138,63 @@ def write_image(path: Path, array: np.ndarray, grid: Grid) -> None:
         sitk.WriteImage(image, str(temporary), useCompression=True)
 
 
+def describe_damage(path: Path) -> str:
+    """Say what is wrong with a file that SimpleITK would read without complaint.
+
+    SimpleITK returns what it could read of a truncated or corrupt gzip file, and turns NaN in
+    NIfTI files into 0.
+
+    Returns
+    -------
+    str
+        What is wrong; empty if nothing is, or if the file cannot be read at all, which reading
+        it will tell.
+    """
+    if not path.name.endswith((".nii", ".nii.gz")):
+        return ""
+    try:
+        content = path.read_bytes()
+        if path.suffix == ".gz":
+            content = gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:
+        return f"the gzip file is damaged ({error})"
+    try:
+        image = nibabel.Nifti1Image.from_bytes(content)
+        values = np.asanyarray(image.dataobj)
+    except (ImageFileError, ValueError, OSError) as error:
+        return f"cannot be read as NIfTI ({error})"
+    if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
+        return f"{int((~np.isfinite(values)).sum())} voxels are NaN or infinite"
+    return ""
+
+
+def describe_difference(one: Grid, other: Grid) -> tuple[str, str]:
+    """Say in what two grids differ.
+
+    Returns
+    -------
+    mismatch : str
+        Properties that describe another place, with both values; empty if there are none.
+    rounding : str
+        Properties that differ by no more than rounding; empty if there are none.
+    """
+    if one.shape != other.shape:
+        return f"shape ({_words(one.shape)} against {_words(other.shape)})", ""
+    tolerances = {
+        "spacing_mm": np.multiply(SPACING_TOLERANCE, one.spacing_mm),
+        "origin_mm": np.full(len(one.origin_mm), ORIGIN_TOLERANCE * min(one.spacing_mm)),
+        "direction": np.full(len(one.direction), DIRECTION_TOLERANCE),
+    }
+    mismatch, rounding = [], []
+    for name, tolerance in tolerances.items():
+        mine, theirs = getattr(one, name), getattr(other, name)
+        if len(mine) != len(theirs) or (np.abs(np.subtract(mine, theirs)) > tolerance).any():
+            mismatch.append(f"{name.removesuffix('_mm')} ({_words(mine)} against {_words(theirs)})")
+        elif not np.allclose(mine, theirs, rtol=0, atol=1e-6):
+            rounding.append(name.removesuffix("_mm"))
+    return ", ".join(mismatch), ", ".join(rounding)
+
+
 def _grid(image: sitk.Image | sitk.ImageFileReader, shape: tuple[int, ...]) -> Grid:
     """Return the spatial part of an image's grid: a fourth axis holds channels."""
     dimension = image.GetDimension()
@@ -147,3 +212,7 @@ def _grid(image: sitk.Image | sitk.ImageFileReader, shape: tuple[int, ...]) -> G
 def _reason(error: RuntimeError) -> str:
     """Return the last line of an ITK error, which says what is wrong."""
     return str(error).strip().splitlines()[-1].strip()
+
+
+def _words(values: tuple[float, ...]) -> str:
+    return " ".join(f"{value:.6g}" for value in values)

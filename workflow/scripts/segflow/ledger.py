@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from segflow.content import read_json, write_json
+from segflow.content import PARTIAL, read_json, write_json
 
 
 class Ledger:
@@ -47,11 +47,21 @@ class Ledger:
         return facts
 
     def prune(self, cases: Iterable[str]) -> None:
-        """Remove the files and records of all cases that are not in `cases`."""
+        """Remove the files and records of all other cases, and what a killed writer left.
+
+        Only the one job that fills the folder may call this.
+        """
+        for folder in (self.folder, self.records):
+            for path in folder.glob(f".*{PARTIAL}*"):
+                path.unlink()
         known = set(cases)
         for path in sorted(self.records.glob("*.json")):
             if path.stem in known:
                 continue
-            for name in read_json(path)["files"]:
+            try:
+                files = list(read_json(path)["files"])
+            except (ValueError, KeyError, TypeError):
+                files = []  # a torn record does not say what its files were
+            for name in files:
                 (self.folder / name).unlink(missing_ok=True)
             path.unlink()

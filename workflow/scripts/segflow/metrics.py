@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from segflow.images import read_labels
+from segflow.images import describe_difference, read_labels
 from segflow.labels import Labels, foreground, foreground_values
 from segflow.workers import map_cases
 
@@ -39,14 +39,16 @@ def joint_histogram(reference: np.ndarray, prediction: np.ndarray, n_values: int
     Raises
     ------
     ValueError
-        If the shapes differ or a label is not below `n_values`.
+        If the shapes differ, or a label is no integer from 0 to below `n_values`.
     """
     if reference.shape != prediction.shape:
         raise ValueError(f"reference of shape {reference.shape}, prediction {prediction.shape}")
     for name, array in (("reference", reference), ("prediction", prediction)):
-        largest = array.max(initial=0)
-        if largest >= n_values:
-            raise ValueError(f"the {name} holds label {largest}, allowed are 0 to {n_values - 1}")
+        if not np.issubdtype(array.dtype, np.integer):
+            raise ValueError(f"the {name} holds {array.dtype} values, a label map holds integers")
+        for value in (array.min(initial=0), array.max(initial=0)):
+            if not 0 <= value < n_values:
+                raise ValueError(f"the {name} holds label {value}, allowed are 0 to {n_values - 1}")
     pairs = reference.ravel().astype(np.intp) * n_values + prediction.ravel()
     return np.bincount(pairs, minlength=n_values**2).reshape(n_values, n_values)
 
@@ -117,16 +119,16 @@ def evaluate_case(reference: Path, prediction: Path, labels: Labels) -> dict[str
         raise FileNotFoundError(f"{prediction}: the prediction of this case is missing")
     truth, grid = read_labels(reference)
     guess, other = read_labels(prediction)
-    if grid.shape != other.shape or not np.allclose(grid.spacing_mm, other.spacing_mm, rtol=1e-3):
-        raise ValueError(
-            f"{prediction}: grid {other.shape}, {other.spacing_mm} mm, but the reference "
-            f"{reference} has {grid.shape}, {grid.spacing_mm} mm"
-        )
-    n_values = foreground_values(labels)[-1] + 1
+    if difference := describe_difference(grid, other)[0]:
+        raise ValueError(f"{prediction}: differs from its reference {reference} in {difference}")
+    declared = [0, *foreground_values(labels)]
     try:
-        histogram = joint_histogram(truth, guess, n_values)
+        histogram = joint_histogram(truth, guess, declared[-1] + 1)
     except ValueError as error:
         raise ValueError(f"{prediction}: {error}") from None
+    for value in sorted(set(range(len(histogram))) - set(declared)):
+        if histogram[value].any() or histogram[:, value].any():
+            raise ValueError(f"{prediction}: it or its reference holds undeclared label {value}")
     voxel_ml = float(np.prod(grid.spacing_mm)) / 1000
     return {
         name: overlap(histogram, members, voxel_ml) for name, members in foreground(labels).items()

@@ -57,8 +57,8 @@ def candidate_steps(labels: Labels) -> list[Step]:
 def apply_step(label_map: np.ndarray, step: Step) -> np.ndarray:
     """Remove all but the largest component of a step's labels.
 
-    Components are connected through faces, edges and corners (26 neighbours; 8 in 2D). Of equally
-    large components the one found first, in the order of the array, is kept.
+    Components are connected through faces, edges and corners (26 neighbours; 8 in 2D). Equally
+    large components are all kept, as nnU-Net does.
 
     Parameters
     ----------
@@ -77,7 +77,8 @@ def apply_step(label_map: np.ndarray, step: Step) -> np.ndarray:
     if count <= 1:
         return label_map
     sizes = np.bincount(components.ravel())[1:]
-    return np.where(mask & (components != sizes.argmax() + 1), 0, label_map).astype(label_map.dtype)
+    small = np.concatenate([[False], sizes < sizes.max()])
+    return np.where(small[components], 0, label_map).astype(label_map.dtype)
 
 
 def apply_steps(label_map: np.ndarray, steps: Iterable[Step]) -> np.ndarray:
@@ -147,13 +148,13 @@ def search(scores: Scores, folds: dict[str, int]) -> dict:
         ``searched``: the candidates; ``steps``: the adopted ones, in order; ``trials``: what each
         was worth; ``gain``: the change of the mean Dice, ``in_sample`` (chosen and measured on the
         same cases, hence too good) and ``cross_fitted`` (each fold measured with what the other
-        folds would choose).
+        folds would choose; None if there is one fold only).
     """
     everything = np.ones(len(scores.cases), bool)
     chain, trials = _choose(scores, everything)
     fold_of = np.array([folds[case] for case in scores.cases])
     gains, weights = [], []
-    for fold in sorted(set(fold_of)):
+    for fold in sorted(set(fold_of)) if len(set(fold_of)) > 1 else []:
         held_out = fold_of == fold
         others, _ = _choose(scores, ~held_out)
         gains.append((scores.means(others, held_out) - scores.means((), held_out)).mean())
@@ -167,7 +168,7 @@ def search(scores: Scores, folds: dict[str, int]) -> dict:
         "n_cases": len(scores.cases),
         "gain": {
             "in_sample": float(gain),
-            "cross_fitted": float(np.average(gains, weights=weights)),
+            "cross_fitted": float(np.average(gains, weights=weights)) if gains else None,
         },
     }
 

@@ -215,7 +215,8 @@ def predict_fold(
         for case in tqdm(waiting, desc="predict", unit="case", mininterval=5):
             data, properties = load_preprocessed(preprocessed, case)
             if previous is not None:
-                segmentation = blosc2.open(str(previous / f"{case}.b2nd"), mode="r")[:]
+                path = str(previous / f"{case}.b2nd")
+                segmentation = blosc2.open(path, mode="r", dparams={"nthreads": 1})[:]
                 data = add_previous_stage(data, segmentation, predictor)
             logits = predictor.predict_logits_from_preprocessed_data(torch.from_numpy(data)).cpu()
             submit(export, logits, properties, case)

@@ -13,6 +13,7 @@ from segflow.content import content_key
 
 PROJECT = Path(__file__).parents[3]
 SCHEMAS = PROJECT / "config" / "schemas"
+CONVERTERS = Path(__file__).parent / "datasets"
 PLANNERS = {
     "default": ("ExperimentPlanner", "nnUNetPlans"),
     "resenc_m": ("nnUNetPlannerResEncM", "nnUNetResEncUNetMPlans"),
@@ -75,6 +76,12 @@ def load_descriptions(kind: str) -> dict[str, dict]:
             if owner != path.stem:
                 raise ValueError(f"{where}: id {value['id']} is taken by {owner!r}")
             _check_regions(value, where)
+            converters = sorted(path.stem for path in CONVERTERS.glob("[a-z]*.py"))
+            if value["converter"] not in converters:
+                raise ValueError(
+                    f"{where}: converter: unknown name {value['converter']!r}; known: "
+                    f"{', '.join(converters)}"
+                )
         descriptions[path.stem] = value
     return descriptions
 
@@ -106,8 +113,7 @@ class Run:
     """
 
     def __init__(self, config: dict):
-        _read_numbers(config, "folds")
-        _read_numbers(config.get("select"), "folds")
+        _read_text(config)
         self.config = check(config, "config", "configuration")
         all_datasets, all_models = load_descriptions("dataset"), load_descriptions("model")
         self.datasets = _chosen(config["datasets"], all_datasets, "datasets")
@@ -240,13 +246,20 @@ class Run:
         return predictor.replace("_", " ").capitalize()
 
 
-def _read_numbers(mapping: Any, key: str) -> None:
-    """Turn digits in a list into numbers: Snakemake's ``--config`` leaves nested values as text."""
-    if isinstance(mapping, dict) and isinstance(mapping.get(key), list):
-        mapping[key] = [
-            int(value) if isinstance(value, str) and value.isdigit() else value
-            for value in mapping[key]
-        ]
+def _read_text(config: dict) -> None:
+    """Give values their types that Snakemake's ``--config`` leaves as text.
+
+    These are ``true`` and ``false``, and numbers inside lists.
+    """
+    for key in ("fresh", "keep_probabilities"):
+        if config.get(key) in ("true", "false"):
+            config[key] = config[key] == "true"
+    for mapping in (config, config.get("select")):
+        if isinstance(mapping, dict) and isinstance(mapping.get("folds"), list):
+            mapping["folds"] = [
+                int(value) if isinstance(value, str) and value.isdigit() else value
+                for value in mapping["folds"]
+            ]
 
 
 def _chosen(names: list[str], known: dict[str, Any], key: str) -> dict[str, Any]:

@@ -79,19 +79,16 @@ def find_images(folder: Path, n_channels: int) -> list[SourceCase]:
     FileNotFoundError
         If there are no images, or a case lacks a channel.
     """
-    names = sorted(path.name.removesuffix(SUFFIX) for path in folder.glob(f"*{SUFFIX}"))
-    numbered = [name for name in names if re.search(r"_\d{4}$", name)]
-    if n_channels == 1 and not numbered:
-        found = {name: [name] for name in names}
-    else:
-        found = {}
-        for name in numbered:
-            found.setdefault(name[:-5], []).append(name)
+    paths = [path for path in folder.glob(f"*{SUFFIX}") if not path.name.startswith(".")]
+    number = r"_0000$" if n_channels == 1 else r"_\d{4}$"
+    found: dict[str, list[str]] = {}
+    for name in sorted(path.name.removesuffix(SUFFIX) for path in paths):
+        found.setdefault(re.sub(number, "", name), []).append(name)
     if not found:
         raise FileNotFoundError(f"{folder}: expected images CASE_0000{SUFFIX}, found none")
     for case, channels in found.items():
         wanted = [f"{case}_{number:04d}" for number in range(n_channels)]
-        if channels != wanted and channels != [case]:
+        if channels != wanted and (n_channels > 1 or channels != [case]):
             raise FileNotFoundError(f"{folder}: case {case!r} needs {wanted}, found {channels}")
     return [
         SourceCase(case, case, "test", tuple(folder / f"{c}{SUFFIX}" for c in channels), None)
@@ -179,7 +176,7 @@ def main(arguments: list[str] | None = None) -> None:
     n_channels = len(dataset_json["channel_names"])
     sources = find_images(options.images, n_channels)
     target = Target(options.images, work / "raw", n_channels, frozenset({0}))
-    cases, problems, _ = convert_cases(sources, target, options.threads)
+    cases, problems, _ = convert_cases(sources, "test", target, options.threads)
     raise_problems(problems, str(options.images))
     session = Session(
         results=options.results,

@@ -107,12 +107,16 @@ def state_of_sources(raw: Path, cases: Iterable[SourceCase], record: Path) -> st
     """
     cases = list(cases)
     files = describe_files(raw, cases)
-    roles = [[case.case, case.patient, case.group, case.class_label] for case in cases]
+    roles = _roles(raw, cases)
     try:
         known = read_json(record)
     except (OSError, ValueError):
         known = None
-    if known and known["roles"] == roles and known["files"].keys() == files.keys():
+    if (
+        isinstance(known, dict)
+        and known.get("roles") == roles
+        and known.get("files", {}).keys() == files.keys()
+    ):
         for name, (size, mtime, sha256) in known["files"].items():
             if files[name] == [size, mtime]:
                 continue
@@ -128,9 +132,23 @@ def record_sources(raw: Path, cases: Iterable[SourceCase], sha256: dict[Path, st
     cases = list(cases)
     files = describe_files(raw, cases)
     return {
-        "roles": [[case.case, case.patient, case.group, case.class_label] for case in cases],
+        "roles": _roles(raw, cases),
         "files": {name: [*state, sha256[raw / name]] for name, state in files.items()},
     }
+
+
+def _roles(raw: Path, cases: list[SourceCase]) -> list[list]:
+    """Return what the files mean: which case, whose, of which class, in which order."""
+    return [
+        [
+            case.case,
+            case.patient,
+            case.group,
+            case.class_label,
+            *(str(path.relative_to(raw)) for path in case.files),
+        ]
+        for case in cases
+    ]
 
 
 def folder_state(raw: Path, record: Path | None = None) -> str:

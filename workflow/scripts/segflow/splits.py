@@ -41,7 +41,7 @@ def make_folds(cases: list[Case], n_folds: int, seed: int) -> list[Fold]:
     n_groups = len(set(groups))
     if not 2 <= n_folds <= n_groups:
         raise ValueError(f"n_folds must be between 2 and the {n_groups} groups, got {n_folds}")
-    for stratum in sorted(set(strata)):
+    for stratum in sorted(set(strata.tolist())):
         n_members = len(set(groups[strata == stratum]))
         if n_members < n_folds:
             raise ValueError(

@@ -1,5 +1,6 @@
 """Summaries of per-case metrics."""
 
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -65,7 +66,8 @@ def before_and_after(summary: pd.DataFrame, metric: str, split: str) -> pd.DataF
     """
     chosen = summary[(summary["metric"] == metric) & (summary["split"] == split)].copy()
     chosen["text"] = [
-        f"{mean:.3f} ± {sd:.3f}" for mean, sd in zip(chosen["mean"], chosen["sd"], strict=True)
+        f"{mean:.3f}" + ("" if math.isnan(sd) else f" ± {sd:.3f}")
+        for mean, sd in zip(chosen["mean"], chosen["sd"], strict=True)
     ]
     rows = {}
     for row in chosen.itertuples():
@@ -84,5 +86,10 @@ def read_metrics(tables: dict[str, Path]) -> pd.DataFrame:
     tables : dict of str to Path
         The ``metrics.csv`` of each predictor.
     """
-    parts = [pd.read_csv(path).assign(predictor=name) for name, path in tables.items()]
+    # Names may look like numbers or like missing values.
+    names = dict.fromkeys(["split", "stage", "fold", "case", "label"], str)
+    parts = [
+        pd.read_csv(path, dtype=names, keep_default_na=False, na_values=[""]).assign(predictor=name)
+        for name, path in tables.items()
+    ]
     return pd.concat(parts, ignore_index=True)
