@@ -77,4 +77,19 @@ def _meaning(path: Path) -> str:
             first = node.body[0] if node.body else None
             if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
                 node.body = node.body[1:]
-    return ast.dump(tree)
+    return _text(tree)
+
+
+def _text(node: ast.AST | list | object) -> str:
+    """Return a syntax tree as text that is the same under every version of Python.
+
+    Newer versions add fields, which are empty for older code, and leave them out of `ast.dump`.
+    """
+    if isinstance(node, ast.AST):
+        fields = [
+            f"{name}={_text(value)}"
+            for name, value in ast.iter_fields(node)
+            if value is not None and value != []
+        ]
+        return f"{type(node).__name__}({', '.join(fields)})"
+    return f"[{', '.join(map(_text, node))}]" if isinstance(node, list) else repr(node)

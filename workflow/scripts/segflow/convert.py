@@ -189,7 +189,7 @@ def _read_channels(
             count = int((~np.isfinite(array)).sum())
             problems.append(_error(source, target, path, f"{count} voxels are NaN or infinite"))
         channels += list(array)
-    if grid is not None and len(channels) != target.n_channels:
+    if not problems and len(channels) != target.n_channels:
         problem = f"{len(channels)} channels, but the data set declares {target.n_channels}"
         problems.append(_error(source, target, source.images[0], problem))
     return channels, grid

@@ -13,6 +13,8 @@ import nibabel
 import numpy as np
 import SimpleITK as sitk
 from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
 
 from segflow.content import replacing
 
@@ -139,7 +141,7 @@ def write_image(path: Path, array: np.ndarray, grid: Grid) -> None:
 
 
 def describe_damage(path: Path) -> str:
-    """Say what is wrong with a file that SimpleITK would read without complaint.
+    """Say what is wrong with a NIfTI file, also where SimpleITK would read it without complaint.
 
     SimpleITK returns what it could read of a truncated or corrupt gzip file, and turns NaN in
     NIfTI files into 0.
@@ -147,8 +149,7 @@ def describe_damage(path: Path) -> str:
     Returns
     -------
     str
-        What is wrong; empty if nothing is, or if the file cannot be read at all, which reading
-        it will tell.
+        What is wrong; empty if nothing is, and for files of other formats.
     """
     if not path.name.endswith((".nii", ".nii.gz")):
         return ""
@@ -159,9 +160,8 @@ def describe_damage(path: Path) -> str:
     except (OSError, EOFError, zlib.error) as error:
         return f"the gzip file is damaged ({error})"
     try:
-        image = nibabel.Nifti1Image.from_bytes(content)
-        values = np.asanyarray(image.dataobj)
-    except (ImageFileError, ValueError, OSError) as error:
+        values = np.asanyarray(nibabel.Nifti1Image.from_bytes(content).dataobj)
+    except (ImageFileError, HeaderDataError, WrapStructError, ValueError, OSError) as error:
         return f"cannot be read as NIfTI ({error})"
     if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
         return f"{int((~np.isfinite(values)).sum())} voxels are NaN or infinite"

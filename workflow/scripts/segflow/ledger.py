@@ -41,7 +41,15 @@ class Ledger:
             return None
 
     def enter(self, case: str, key: str, files: Iterable[Path], **facts) -> dict:
-        """Record that a case is finished and return its facts (values that JSON can hold)."""
+        """Record that a case is finished and return its facts (values that JSON can hold).
+
+        Files that the case had before and has no more are removed.
+        """
+        files = list(files)
+        kept = {str(path.relative_to(self.folder)) for path in files}
+        for name in self._files(case):
+            if name not in kept:
+                (self.folder / name).unlink(missing_ok=True)
         sizes = {str(path.relative_to(self.folder)): path.stat().st_size for path in files}
         write_json(self.records / f"{case}.json", {"key": key, "files": sizes, "facts": facts})
         return facts
@@ -58,10 +66,13 @@ class Ledger:
         for path in sorted(self.records.glob("*.json")):
             if path.stem in known:
                 continue
-            try:
-                files = list(read_json(path)["files"])
-            except (ValueError, KeyError, TypeError):
-                files = []  # a torn record does not say what its files were
-            for name in files:
+            for name in self._files(path.stem):
                 (self.folder / name).unlink(missing_ok=True)
             path.unlink()
+
+    def _files(self, case: str) -> list[str]:
+        """Return the files of a case; none if its record is missing or torn."""
+        try:
+            return list(read_json(self.records / f"{case}.json")["files"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return []

@@ -49,7 +49,7 @@ def joint_histogram(reference: np.ndarray, prediction: np.ndarray, n_values: int
         for value in (array.min(initial=0), array.max(initial=0)):
             if not 0 <= value < n_values:
                 raise ValueError(f"the {name} holds label {value}, allowed are 0 to {n_values - 1}")
-    pairs = reference.ravel().astype(np.intp) * n_values + prediction.ravel()
+    pairs = reference.ravel().astype(np.intp) * n_values + prediction.ravel().astype(np.intp)
     return np.bincount(pairs, minlength=n_values**2).reshape(n_values, n_values)
 
 

@@ -73,9 +73,12 @@ def apply_step(label_map: np.ndarray, step: Step) -> np.ndarray:
         The label map with the smaller components set to background.
     """
     mask = np.isin(label_map, step.labels)
-    components, count = cc3d.connected_components(mask, connectivity=26, return_N=True)
+    # cc3d 4.1 fails on dense masks of odd size; a margin of background makes them even.
+    padded = np.pad(mask, [(0, 1)] * mask.ndim)
+    components, count = cc3d.connected_components(padded, connectivity=26, return_N=True)
     if count <= 1:
         return label_map
+    components = components[tuple(slice(0, size) for size in mask.shape)]
     sizes = np.bincount(components.ravel())[1:]
     small = np.concatenate([[False], sizes < sizes.max()])
     return np.where(small[components], 0, label_map).astype(label_map.dtype)

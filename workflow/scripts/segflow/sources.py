@@ -164,7 +164,7 @@ def folder_state(raw: Path, record: Path | None = None) -> str:
     if not raw.is_dir():
         try:
             return read_json(record)["state"] if record else "missing"
-        except (OSError, ValueError):
+        except (OSError, ValueError, KeyError, TypeError):
             return "missing"
     files = {}
     for path in sorted(path for path in raw.rglob("*") if path.is_file()):

@@ -66,7 +66,7 @@ def before_and_after(summary: pd.DataFrame, metric: str, split: str) -> pd.DataF
     """
     chosen = summary[(summary["metric"] == metric) & (summary["split"] == split)].copy()
     chosen["text"] = [
-        f"{mean:.3f}" + ("" if math.isnan(sd) else f" ± {sd:.3f}")
+        "-" if math.isnan(mean) else f"{mean:.3f}" + ("" if math.isnan(sd) else f" ± {sd:.3f}")
         for mean, sd in zip(chosen["mean"], chosen["sd"], strict=True)
     ]
     rows = {}
