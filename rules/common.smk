@@ -31,6 +31,11 @@ def mem_mb(base: int):
     return lambda wildcards, attempt: base * attempt
 
 
+def half_of_cores() -> int:
+    """Return threads for work on many cases: two such jobs, of two models say, run together."""
+    return max(1, (workflow.cores or 16) // 2)
+
+
 def n_gpus(wildcards) -> int:
     """Return the GPUs that a job of training or prediction needs: one, if there are any."""
     return int(config["device"] == "cuda" or (config["device"] == "auto" and count_gpus() > 0))

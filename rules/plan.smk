@@ -91,7 +91,7 @@ rule preprocess_cases:
         "<benchmarks>/{dataset}/preprocess_cases/{preprocessing}_{part}.tsv"
     conda:
         "../envs/segflow.yaml"
-    threads: 8
+    threads: half_of_cores()
     resources:
         mem_mb=mem_mb(16000),
         runtime="8h",

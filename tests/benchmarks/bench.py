@@ -71,7 +71,6 @@ def peer(folder: Path) -> Cost:
         (folder / name).mkdir(parents=True, exist_ok=True)
         cost.environment[name] = str(folder / name)
     cost.environment["nnUNet_extTrainer"] = str(ROOT / "workflow/scripts/segflow/trainers")
-    cost.environment["nnUNet_n_proc_DA"] = "0"
     return cost
 
 
@@ -115,9 +114,8 @@ def bench_experiment(folder: Path) -> dict:
     mine = ours(project)
     where = folder / "peer"
     theirs = prepare_peer(project, where)
+    theirs.environment["nnUNet_n_proc_DA"] = "0"  # as the workflow does for so few threads
     data, results = where / "nnUNet_preprocessed" / DATASET, project.results
-    for path in (*(data.parents[0]).glob("*"),):
-        assert path.name == DATASET, path
     shutil.copy(results / "hippocampus/splits.json", data / "splits_final.json")
     configurations = {"bench_2d": "2d", "bench_3d": "3d_fullres"}
     folds = [str(fold) for fold in range(N_FOLDS)]

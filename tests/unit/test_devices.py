@@ -32,3 +32,11 @@ def test_otherwise_the_device_files_count(monkeypatch, tmp_path):
     monkeypatch.setattr("segflow.devices.Path", lambda folder: tmp_path / Path(folder).name / "..")
     (tmp_path / "dev").mkdir()
     assert count_gpus() == 2
+
+
+@pytest.mark.parametrize(
+    ("visible", "count"), [("GPU-1abc-1d", 1), ("GPU-aa-1b,GPU-cc", 2), ("0x", 0), ("0,-1,1", 1)]
+)
+def test_an_identifier_may_look_like_the_end(monkeypatch, visible, count):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert count_gpus() == count

@@ -81,3 +81,10 @@ def test_prune_survives_torn_records(ledger, text):
 def test_prune_of_a_folder_that_is_not_there_does_nothing(tmp_path):
     Ledger(tmp_path / "missing").prune(["a"])
     assert not (tmp_path / "missing").exists()
+
+
+def test_files_that_a_case_has_no_more_are_removed(ledger):
+    (ledger.folder / "b.txt").write_text("new")
+    ledger.enter("a", "other", [ledger.folder / "b.txt"])
+    assert not (ledger.folder / "a.txt").exists()
+    assert ledger.find("a", "other") == {}

@@ -221,3 +221,12 @@ def test_label_maps_are_postprocessed_once(folder):
     assert other["x"] != keys["x"]
     assert read_labels(paths[0])[0].sum() == 7
     assert not paths[1].exists()
+
+
+def test_dense_masks_of_odd_size_are_no_problem():
+    """Isolated voxels in every other place, and one block of 3 x 3."""
+    label_map = np.zeros((1, 65, 65), np.uint8)
+    label_map[0, 4::2, ::2] = 1
+    label_map[0, :3, :3] = 1
+    kept = apply_step(label_map, Step("foreground", (1,)))
+    assert kept.sum() == kept[0, :3, :3].sum() == 9

@@ -134,3 +134,9 @@ def test_a_converted_data_set_stands_for_its_missing_folder(raw, record, tmp_pat
     gone = tmp_path / "gone"
     assert folder_state(gone, record) == state(raw, record)
     assert folder_state(gone) == folder_state(gone, tmp_path / "no record") == "missing"
+
+
+@pytest.mark.parametrize("text", ["[]", "3", "null", "{}"])
+def test_a_foreign_record_stands_for_no_folder(tmp_path, text):
+    (tmp_path / "record.json").write_text(text)
+    assert folder_state(tmp_path / "gone", tmp_path / "record.json") == "missing"

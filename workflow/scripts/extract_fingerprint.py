@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from segflow.content import read_json, write_json
+from segflow.fingerprint import extract_fingerprint
 from segflow.job import logged
 from segflow.nnunet import use_folders
-from segflow.planning import extract_fingerprint
 
 
 def main(results: Path, nnunet_name: str, workers: int, fingerprint: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from segflow.content import read_json, write_json
 from segflow.job import logged
-from segflow.planning import make_model_plans
+from segflow.model_plans import make_model_plans
 
 
 def main(base: Path, name: str, model: dict, seed: int, plans: Path, nnunet_plans: Path) -> None:

@@ -3,7 +3,7 @@ from copy import deepcopy
 import pytest
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from segflow.planning import make_model_plans
+from segflow.model_plans import make_model_plans, resolve_configuration
 from segflow.registry import Run
 
 
@@ -101,3 +101,10 @@ def test_the_shipped_overrides_fit(base_plans):
         chosen = make_model_plans(base_plans, name, model, 1)["configurations"]
         features = chosen[model["configuration"]]["architecture"]["arch_kwargs"]
         assert features["features_per_stage"][0] == model["overrides"]["base_features"]
+
+
+@pytest.mark.parametrize("name", ["2d", "3d_fullres", "3d_cascade_fullres"])
+def test_inheritance_is_resolved_as_nnunet_does(base_plans, name):
+    expected = PlansManager(base_plans).get_configuration(name).configuration
+    expected.pop("inherits_from", None)
+    assert resolve_configuration(base_plans, name) == expected
