@@ -33,7 +33,7 @@ def mem_mb(base: int):
 
 def half_of_cores() -> int:
     """Return threads for work on many cases: two such jobs, of two models say, run together."""
-    return max(1, (workflow.cores or 16) // 2)
+    return max(1, (workflow.resource_settings.cores or 16) // 2)
 
 
 def n_gpus(wildcards) -> int:

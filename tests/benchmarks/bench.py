@@ -84,28 +84,33 @@ def models(epochs: int) -> dict[str, dict]:
     return chosen
 
 
-def prepare_peer(project, folder: Path) -> Cost:
-    """Convert, plan and preprocess with nnU-Net's commands, one process for each core."""
+def prepare_peer(project, folder: Path, processes: int | None) -> Cost:
+    """Convert, plan and preprocess with nnU-Net's commands, with their own choice of processes."""
     cost = peer(folder)
     task = folder / "Task04_Hippocampus"
     shutil.copytree(project.raw, task)
     shutil.copy(ROOT / "resources/Task04_Hippocampus/dataset.json", task)
-    cores = str(os.cpu_count())
+    count = [] if processes is None else ["-np", str(processes)]
     convert = PROGRAMS / "nnUNetv2_convert_MSD_dataset"
-    cost.run(folder, convert, "-i", task, "-overwrite_id", "4", "-np", cores)
+    cost.run(folder, convert, "-i", task, "-overwrite_id", "4", *count)
     (folder / "nnUNet_raw/Dataset004_Hippocampus").rename(folder / "nnUNet_raw" / DATASET)
     plan = PROGRAMS / "nnUNetv2_plan_and_preprocess"
-    cost.run(folder, plan, "-d", "4", "-c", "2d", "3d_fullres", "-npfp", cores, "-np", cores)
+    count += [] if processes is None else ["-npfp", str(processes)]
+    cost.run(folder, plan, "-d", "4", "-c", "2d", "3d_fullres", *count)
     return cost
 
 
-def bench_prepare(folder: Path) -> dict:
+def bench_prepare(folder: Path) -> list[dict]:
     """Convert, fingerprint, plan and preprocess the demonstration's data for two models."""
     project = make_project(folder / "ours", models(EPOCHS), 40, 10, N_FOLDS)
     mine = ours(project, "preprocess")
-    theirs = prepare_peer(project, folder / "peer")
+    work = "40 cases from raw files to preprocessed, 2d and 3d_fullres"
     commands = "nnUNetv2_convert_MSD_dataset + nnUNetv2_plan_and_preprocess"
-    return row("40 cases from raw files to preprocessed, 2d and 3d_fullres", commands, mine, theirs)
+    rows = []
+    for processes, text in ((None, "as they are"), (os.cpu_count(), "a process for each core")):
+        theirs = prepare_peer(project, folder / f"peer_{processes}", processes)
+        rows.append(row(work, f"{commands}, {text}", mine, theirs))
+    return rows
 
 
 def bench_experiment(folder: Path) -> dict:
@@ -113,7 +118,7 @@ def bench_experiment(folder: Path) -> dict:
     project = make_project(folder / "ours", models(EPOCHS), 40, 10, N_FOLDS)
     mine = ours(project)
     where = folder / "peer"
-    theirs = prepare_peer(project, where)
+    theirs = prepare_peer(project, where, os.cpu_count())
     theirs.environment["nnUNet_n_proc_DA"] = "0"  # as the workflow does for so few threads
     data, results = where / "nnUNet_preprocessed" / DATASET, project.results
     shutil.copy(results / "hippocampus/splits.json", data / "splits_final.json")

@@ -5,7 +5,13 @@ import pytest
 import torch
 
 from segflow import training
-from segflow.training import choose_device, fold_folder, read_checkpoint, training_identity
+from segflow.training import (
+    choose_device,
+    find_start,
+    fold_folder,
+    read_checkpoint,
+    training_identity,
+)
 
 FOLD = {"train": ["a", "b"], "val": ["c"]}
 KEYS = {"a": "1", "b": "2", "c": "3", "unused": "4"}
@@ -118,3 +124,21 @@ def test_only_a_whole_checkpoint_of_segflow_is_used(tmp_path, capsys):
     torch.save({"network_weights": {}}, path)
     assert read_checkpoint(path) is None
     assert "not a usable checkpoint (KeyError: 'segflow')" in capsys.readouterr().out
+
+
+def test_training_starts_from_the_furthest_checkpoint_of_the_same_making(tmp_path):
+    def write(name, position, identity):
+        state = {"identity": identity, "position": position}
+        torch.save({"segflow": state}, tmp_path / f"checkpoint_{name}.pth")
+
+    same = {"data": "1", "seed": "2"}
+    assert find_start(tmp_path, same) is None
+    write("latest", [3, 7], same)
+    write("best", [3, 0], same)
+    assert find_start(tmp_path, same) == tmp_path / "checkpoint_latest.pth"
+    write("best", [5, 0], same)
+    assert find_start(tmp_path, same) == tmp_path / "checkpoint_best.pth"
+    write("best", [9, 0], {**same, "seed": "3"})
+    assert find_start(tmp_path, same) == tmp_path / "checkpoint_latest.pth"
+    (tmp_path / "checkpoint_latest.pth").write_bytes(b"torn")
+    assert find_start(tmp_path, same) is None

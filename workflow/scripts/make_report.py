@@ -17,7 +17,16 @@ def main(results: list[Path], config: dict, snakefile: Path, merged: Path, repor
     command = [sys.executable, "-m", "snakemake", "--snakefile", snakefile]
     command += ["--configfile", merged, "--workflow-profile", "none", "--nolock"]
     with replacing(report) as path:
-        subprocess.run([*command, "--report", path, "--", *results], check=True)
+        run = subprocess.run(
+            [*command, "--report", path, "--", *results],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        print(run.stdout)
+        if run.returncode:
+            raise RuntimeError(f"Snakemake made no report: {run.stdout.strip()[-1000:]}")
 
 
 if __name__ == "__main__":

@@ -109,6 +109,26 @@ def read_checkpoint(path: Path) -> dict | None:
         return None
 
 
+def find_start(folder: Path, identity: dict[str, str]) -> Path | None:
+    """Return the checkpoint that is furthest of those made from the same ingredients, if any.
+
+    Parameters
+    ----------
+    folder : Path
+        nnU-Net's folder of the fold.
+    identity : dict of str to str
+        See `training_identity`.
+    """
+    states = {path: read_checkpoint(path) for path in (folder / LATEST, folder / BEST)}
+    usable = {path: state for path, state in states.items() if state}
+    for path, state in list(usable.items()):
+        changed = [name for name in identity if state["identity"].get(name) != identity[name]]
+        if changed:
+            print(f"{path}: made from other {', '.join(changed)}; training starts anew")
+            del usable[path]
+    return max(usable, key=lambda path: usable[path]["position"], default=None)
+
+
 def train_fold(
     results: Path, nnunet_name: str, plans: dict, fold: int, identity: dict, device: torch.device
 ) -> Path:
@@ -128,23 +148,16 @@ def train_fold(
     if finished and finished["identity"] == identity:
         print(f"{folder / FINAL}: made from the same data, plans and settings; nothing to train")
         return folder
-    state = read_checkpoint(folder / LATEST)
-    start = LATEST
-    if not (state and state["identity"] == identity):
-        state, start = read_checkpoint(folder / BEST), BEST
-    if state and state["identity"] != identity:
-        changed = [name for name in identity if state["identity"].get(name) != identity[name]]
-        print(f"{folder}: made from other {', '.join(changed)}; training starts anew")
-        state = None
-    if state is None:
+    start = find_start(folder, identity)
+    if start is None:
         shutil.rmtree(folder, ignore_errors=True)
     trainer = get_trainer_from_args(
         nnunet_name, settings["configuration"], fold, TRAINER, settings["model"], device=device
     )
     trainer.identity = identity
-    if state is not None:
-        print(f"{folder / start}: training goes on from here")
-        trainer.load_checkpoint(str(folder / start))
+    if start is not None:
+        print(f"{start}: training goes on from here")
+        trainer.load_checkpoint(str(start))
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = True
     trainer.run_training()

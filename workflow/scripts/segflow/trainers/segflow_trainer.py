@@ -116,6 +116,7 @@ class SegflowTrainer(nnUNetTrainer):
                 self.preprocessed_dataset_folder_base, f"{self.plans_manager.plans_name}_previous"
             )
         self.identity: dict = {}
+        self.best_epoch = -1
         self.last_checkpoint = self.last_announcement = time.monotonic()
         self.requested_stop: int | None = None
         self.restored: dict = {}
@@ -277,10 +278,6 @@ class SegflowTrainer(nnUNetTrainer):
         self.last_announcement = now if announce else self.last_announcement
         print(line, file=sys.stderr if announce else sys.stdout, flush=True)
 
-    def on_train_end(self):
-        """Write the final checkpoint and close the loaders."""
-        super().on_train_end()
-
     # Checkpoints
 
     def save_checkpoint(self, filename: str) -> None:
@@ -318,7 +315,8 @@ class SegflowTrainer(nnUNetTrainer):
             "inference_allowed_mirroring_axes": self.inference_allowed_mirroring_axes,
             "segflow": {
                 "identity": self.identity,
-                "best_epoch": getattr(self, "best_epoch", -1),
+                "position": [epoch, len(losses)],
+                "best_epoch": self.best_epoch,
                 "losses": losses,
                 "seconds": time.monotonic() - self.epoch_start if losses else 0.0,
                 "random": self._random_states(),
