@@ -23,6 +23,7 @@ rule extract_fingerprint:
         runtime="4h",
     params:
         code=code_key("extract_fingerprint"),
+        n_channels=lambda wildcards: len(RUN.datasets[wildcards.dataset]["channels"]),
         results=results_folder,
         nnunet_name=nnunet_name,
     script:

@@ -64,7 +64,7 @@ def test_a_changed_label_reruns_its_data_set_and_keeps_the_other_cases(project):
     assert {"convert_dataset", "train_fold", "make_report"} <= project.planned()
     text = project.snakemake("preprocess")
     assert re.search(r"convert_dataset +1\n", text)  # the test cases are left alone
-    assert "7 of 8 cases are ready, 1 to do" in logs(project, "preprocess_cases")
+    assert "7 of 8 cases are finished" in logs(project, "preprocess_cases")
 
 
 def test_a_changed_label_of_another_data_set_changes_nothing_here(project):
@@ -125,7 +125,7 @@ def test_a_new_test_image_is_predicted_and_nothing_else(project):
     target = "results/hippocampus/tiny_2d/metrics.csv"
     project.snakemake(target)
     assert checkpoints(project) == before
-    assert "2 of 3 cases are predicted, 1 to do" in logs(project, "predict_fold")
+    assert "predict: 2 of 3 cases are finished" in logs(project, "predict_fold")
     assert project.planned(target) == set()
 
 
@@ -136,7 +136,7 @@ def test_a_rerun_from_unchanged_content_trains_nothing(project):
     project.snakemake(target, "--forcerun", "convert_dataset", "make_splits")
     assert checkpoints(project) == before
     assert "nothing to train" in logs(project, "train_fold")
-    assert ", 0 to do" in logs(project, "predict_fold")
+    assert "predict: 4 of 4 cases are finished" in logs(project, "predict_fold")
 
 
 def test_one_fold_is_trained_again_on_demand(project):

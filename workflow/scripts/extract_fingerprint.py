@@ -2,15 +2,32 @@
 
 from pathlib import Path
 
+from segflow.cases import read_cases
 from segflow.content import read_json, write_json
 from segflow.fingerprint import extract_fingerprint
 from segflow.job import logged
 from segflow.nnunet import use_folders
+from segflow.workers import count_workers
+
+# Memory for a voxel and channel: image and label are read and cropped as 4-byte numbers.
+BYTES_PER_VOXEL = 24
 
 
-def main(results: Path, nnunet_name: str, workers: int, fingerprint: Path) -> None:
-    """Write the fingerprint where nnU-Net expects it, and to `fingerprint`."""
+def main(
+    cases: Path,
+    n_channels: int,
+    results: Path,
+    nnunet_name: str,
+    threads: int,
+    memory_mb: float,
+    fingerprint: Path,
+) -> None:
+    """Write the fingerprint of `cases` where nnU-Net expects it, and to `fingerprint`."""
     use_folders(results)
+    training = read_cases(cases)
+    n_voxels = max(case.n_voxels for case in training) * (n_channels + 1)
+    megabytes = n_voxels * BYTES_PER_VOXEL / 1e6
+    workers = count_workers(threads, memory_mb, megabytes, len(training))
     extract_fingerprint(nnunet_name, workers)
     folder = results / "nnUNet_preprocessed" / nnunet_name
     write_json(fingerprint, read_json(folder / "dataset_fingerprint.json"))
@@ -19,8 +36,11 @@ def main(results: Path, nnunet_name: str, workers: int, fingerprint: Path) -> No
 if __name__ == "__main__":
     with logged(snakemake.log[0]):
         main(
+            cases=Path(snakemake.input.cases),
+            n_channels=snakemake.params.n_channels,
             results=Path(snakemake.params.results),
             nnunet_name=snakemake.params.nnunet_name,
-            workers=snakemake.threads,
+            threads=snakemake.threads,
+            memory_mb=snakemake.resources.mem_mb,
             fingerprint=Path(snakemake.output.fingerprint),
         )

@@ -9,9 +9,8 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from segflow.content import content_key, replacing
 from segflow.images import SUFFIX, read_labels
-from segflow.ledger import Ledger
+from segflow.ledger import finish_cases
 from segflow.preprocessing import load_preprocessed
-from segflow.workers import map_cases
 
 
 def transfer_cases(
@@ -50,10 +49,7 @@ def transfer_cases(
     dict of str to str
         The key of each transferred segmentation.
     """
-    ledger = Ledger(target)
-    ledger.prune(sources)
     wanted = {case: content_key(key, keys[case]) for case, key in sources.items()}
-    waiting = [case for case in sorted(wanted) if ledger.find(case, wanted[case]) is None]
     work = partial(
         _transfer_case,
         source=source,
@@ -62,19 +58,19 @@ def transfer_cases(
         plans=plans,
         configuration=configuration,
     )
-    for case, path in map_cases(work, waiting, workers, "transfer"):
-        ledger.enter(case, wanted[case], [path])
+    finish_cases(target, wanted, dict.fromkeys(wanted), work, workers, "transfer")
     return wanted
 
 
 def _transfer_case(
-    case: str,
+    item: tuple[str, None],
     source: Path,
     preprocessed: Path,
     target: Path,
     plans: PlansManager,
     configuration: str,
-) -> Path:
+) -> list[Path]:
+    case = item[0]
     label_map, _ = read_labels(source / f"{case}{SUFFIX}")
     data, properties = load_preprocessed(preprocessed, case)
     segmentation = to_preprocessed_grid(label_map, data.shape[1:], properties, plans, configuration)
@@ -82,7 +78,7 @@ def _transfer_case(
     with replacing(path) as temporary:
         parameters = {"nthreads": 1}
         blosc2.asarray(segmentation, urlpath=str(temporary), mode="w", cparams=parameters)
-    return path
+    return [path]
 
 
 def to_preprocessed_grid(

@@ -1,6 +1,7 @@
 """Tables of cases: the one place that says what a data set consists of."""
 
 import csv
+import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -37,6 +38,11 @@ class Case:
     label_sha256: str
     shape: str
     spacing_mm: str
+
+    @property
+    def n_voxels(self) -> int:
+        """Number of voxels of one channel."""
+        return math.prod(int(size) for size in self.shape.split())
 
     @property
     def content(self) -> str:

@@ -7,9 +7,8 @@ import numpy as np
 
 from segflow.content import content_key
 from segflow.images import SUFFIX, read_grid, write_image
-from segflow.ledger import Ledger
+from segflow.ledger import finish_cases
 from segflow.probabilities import iterate_slabs
-from segflow.workers import map_cases
 
 Member = tuple[Path, float, str]  # file of probabilities, weight, key of its content
 
@@ -86,35 +85,23 @@ def ensemble_cases(
     dict of str to str
         The key of each label map.
     """
-    ledger = Ledger(target)
-    ledger.prune(members)
     keys = {
         case: content_key([[key, weight] for _, weight, key in chosen], regions_class_order)
         for case, chosen in members.items()
     }
-    waiting = [case for case in sorted(members) if ledger.find(case, keys[case]) is None]
-    work = partial(
-        _ensemble_case,
-        members=members,
-        references=references,
-        target=target,
-        regions_class_order=regions_class_order,
-    )
-    for case, path in map_cases(work, waiting, workers, "ensemble"):
-        ledger.enter(case, keys[case], [path])
+    items = {case: (chosen, references[case]) for case, chosen in members.items()}
+    work = partial(_ensemble_case, target=target, regions_class_order=regions_class_order)
+    finish_cases(target, keys, items, work, workers, "ensemble")
     return keys
 
 
 def _ensemble_case(
-    case: str,
-    members: dict[str, list[Member]],
-    references: dict[str, Path],
-    target: Path,
-    regions_class_order: list[int] | None,
-) -> Path:
-    paths = [path for path, _, _ in members[case]]
-    weights = [weight for _, weight, _ in members[case]]
+    item: tuple[str, tuple[list[Member], Path]], target: Path, regions_class_order: list[int] | None
+) -> list[Path]:
+    case, (members, reference) = item
+    paths = [path for path, _, _ in members]
+    weights = [weight for _, weight, _ in members]
     path = target / f"{case}{SUFFIX}"
     label_map = label_map_of(paths, weights, regions_class_order)
-    write_image(path, label_map, read_grid(references[case]))
-    return path
+    write_image(path, label_map, read_grid(reference))
+    return [path]

@@ -1,9 +1,11 @@
 """Which cases of a step are finished, and from what content they were made."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from segflow.content import PARTIAL, read_json, write_json
+from segflow.workers import map_cases
 
 
 class Ledger:
@@ -76,3 +78,37 @@ class Ledger:
             return list(read_json(self.records / f"{case}.json")["files"])
         except (OSError, ValueError, KeyError, TypeError):
             return []
+
+
+def finish_cases(
+    folder: Path,
+    keys: dict[str, str],
+    items: dict[str, Any],
+    work: Callable[[tuple[str, Any]], list[Path]],
+    workers: int,
+    what: str,
+) -> None:
+    """Do a step's work for every case that is not finished; the rest is left as it is.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the step's files. Those of other cases are removed.
+    keys : dict of str to str
+        Key of everything that the files of each case are made from.
+    items : dict of str to object
+        What the work on each case needs, and nothing more: it travels to a worker.
+    work : callable
+        Takes a case's name and item, and returns the files that it wrote into `folder`.
+    workers : int
+        Number of processes.
+    what : str
+        Name of the step, for the progress.
+    """
+    ledger = Ledger(folder)
+    ledger.prune(keys)
+    waiting = [case for case in sorted(keys) if ledger.find(case, keys[case]) is None]
+    print(f"{what}: {len(keys) - len(waiting)} of {len(keys)} cases are finished", flush=True)
+    todo = [(case, items[case]) for case in waiting]
+    for (case, _), files in map_cases(work, todo, workers, what):
+        ledger.enter(case, keys[case], files)

@@ -16,7 +16,7 @@ import numpy as np
 from segflow.content import content_key
 from segflow.images import SUFFIX, read_labels, write_image
 from segflow.labels import Labels, foreground, foreground_values
-from segflow.ledger import Ledger
+from segflow.ledger import finish_cases
 from segflow.metrics import joint_histogram, overlap
 from segflow.workers import map_cases
 
@@ -112,11 +112,10 @@ class Scores:
         workers: int,
     ):
         self.cases = sorted(predictions)
+        self.references, self.predictions = references, predictions
         self.steps = candidate_steps(labels)
         self.workers = workers
-        self.score = partial(
-            _score_case, references=references, predictions=predictions, labels=labels
-        )
+        self.score = partial(_score_case, labels=labels)
         self.known: dict[tuple[int, ...], np.ndarray] = {}
 
     def __call__(self, chain: tuple[int, ...]) -> np.ndarray:
@@ -124,8 +123,9 @@ class Scores:
         if chain not in self.known:
             work = partial(self.score, steps=[self.steps[number] for number in chain])
             what = " + ".join(self.steps[number].name for number in chain) or "unchanged"
-            found = dict(map_cases(work, self.cases, self.workers, what))
-            self.known[chain] = np.array([found[case] for case in self.cases])
+            files = [(self.references[case], self.predictions[case]) for case in self.cases]
+            found = dict(map_cases(work, files, self.workers, what))
+            self.known[chain] = np.array([found[pair] for pair in files])
         return self.known[chain]
 
     def means(self, chain: tuple[int, ...], chosen: np.ndarray) -> np.ndarray:
@@ -189,16 +189,9 @@ def _choose(scores: Scores, chosen: np.ndarray) -> tuple[tuple[int, ...], list[d
     return chain, trials
 
 
-def _score_case(
-    case: str,
-    references: dict[str, Path],
-    predictions: dict[str, Path],
-    labels: Labels,
-    steps: list[Step],
-) -> list[float]:
+def _score_case(files: tuple[Path, Path], labels: Labels, steps: list[Step]) -> list[float]:
     """Return the Dice of each label of a case after some steps."""
-    reference, _ = read_labels(references[case])
-    prediction, _ = read_labels(predictions[case])
+    (reference, _), (prediction, _) = map(read_labels, files)
     n_values = foreground_values(labels)[-1] + 1
     histogram = joint_histogram(reference, apply_steps(prediction, steps), n_values)
     return [overlap(histogram, values, 1.0)["dice"] for values in foreground(labels).values()]
@@ -225,13 +218,9 @@ def postprocess_cases(
     dict of str to str
         The key of each label map after.
     """
-    ledger = Ledger(target)
-    ledger.prune(sources)
     keys = {case: content_key(key, choice["steps"]) for case, key in sources.items()}
-    waiting = [case for case in sorted(keys) if ledger.find(case, keys[case]) is None]
     work = partial(_postprocess_case, source=source, target=target, steps=read_steps(choice))
-    for case, path in map_cases(work, waiting, workers, "postprocess"):
-        ledger.enter(case, keys[case], [path])
+    finish_cases(target, keys, dict.fromkeys(keys), work, workers, "postprocess")
     return keys
 
 
@@ -240,8 +229,10 @@ def read_steps(choice: dict) -> list[Step]:
     return [Step(**{**step, "labels": tuple(step["labels"])}) for step in choice["steps"]]
 
 
-def _postprocess_case(case: str, source: Path, target: Path, steps: list[Step]) -> Path:
-    label_map, grid = read_labels(source / f"{case}{SUFFIX}")
-    path = target / f"{case}{SUFFIX}"
+def _postprocess_case(
+    item: tuple[str, None], source: Path, target: Path, steps: list[Step]
+) -> list[Path]:
+    path = target / f"{item[0]}{SUFFIX}"
+    label_map, grid = read_labels(source / path.name)
     write_image(path, apply_steps(label_map, steps), grid)
-    return path
+    return [path]

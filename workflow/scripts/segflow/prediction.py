@@ -203,7 +203,7 @@ def predict_fold(
     ledger = Ledger(target)
     ledger.prune(keys)
     waiting = [case for case in sorted(keys) if ledger.find(case, keys[case]) is None]
-    print(f"{len(keys) - len(waiting)} of {len(keys)} cases are predicted, {len(waiting)} to do")
+    print(f"predict: {len(keys) - len(waiting)} of {len(keys)} cases are finished", flush=True)
 
     def export(logits: torch.Tensor, properties: dict, case: str) -> None:
         path = target / f"{case}.b2nd"

@@ -11,10 +11,10 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from segflow.cases import Case, read_cases
 from segflow.content import content_key, place_file, read_json
 from segflow.images import SUFFIX
-from segflow.ledger import Ledger
+from segflow.ledger import finish_cases
 from segflow.manifests import write_manifest
 from segflow.nnunet import use_folders
-from segflow.workers import count_workers, map_cases
+from segflow.workers import count_workers
 
 PROCEDURE = 1  # move it when preprocessed data would differ
 # Memory for a voxel and channel at nnU-Net's peak: float32 in, out, and the spline's float64.
@@ -97,13 +97,9 @@ def preprocess_cases(
         The key of the content of each case.
     """
     plans_key = preprocessing_key(plans, configuration, dataset_json)
-    ledger = Ledger(target)
-    ledger.prune(case.case for case in cases)
     keys = {case.case: content_key(plans_key, case.content) for case in cases}
-    waiting = [case for case in cases if ledger.find(case.case, keys[case.case]) is None]
-    print(f"{len(cases) - len(waiting)} of {len(cases)} cases are ready, {len(waiting)} to do")
     spacing = plans.get_configuration(configuration).spacing
-    largest = max((_megabytes(case, spacing, dataset_json) for case in waiting), default=1)
+    largest = max((_megabytes(case, spacing, dataset_json) for case in cases), default=1)
     work = partial(
         _preprocess_case,
         raw=raw,
@@ -112,16 +108,22 @@ def preprocess_cases(
         dataset_json=dataset_json,
         target=target,
     )
-    workers = count_workers(threads, memory_mb, largest, len(waiting))
-    for case, files in map_cases(work, waiting, workers, f"preprocess {configuration}"):
-        ledger.enter(case.case, keys[case.case], files)
+    workers = count_workers(threads, memory_mb, largest, len(cases))
+    items = {case.case: case for case in cases}
+    finish_cases(target, keys, items, work, workers, f"preprocess {configuration}")
     return keys
 
 
 def _preprocess_case(
-    case: Case, raw: Path, plans: PlansManager, configuration: str, dataset_json: dict, target: Path
+    item: tuple[str, Case],
+    raw: Path,
+    plans: PlansManager,
+    configuration: str,
+    dataset_json: dict,
+    target: Path,
 ) -> list[Path]:
     """Preprocess one case and return its files; they appear when all of them are complete."""
+    case = item[1]
     part = "Tr" if case.split == "train" else "Ts"
     ending = dataset_json["file_ending"]
     images = [
