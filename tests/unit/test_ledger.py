@@ -1,6 +1,6 @@
 import pytest
 
-from segflow.ledger import Ledger
+from segflow.ledger import Ledger, finish_cases
 
 
 @pytest.fixture
@@ -88,3 +88,19 @@ def test_files_that_a_case_has_no_more_are_removed(ledger):
     ledger.enter("a", "other", [ledger.folder / "b.txt"])
     assert not (ledger.folder / "a.txt").exists()
     assert ledger.find("a", "other") == {}
+
+
+def test_only_unfinished_cases_are_worked_on(tmp_path, capsys):
+    done = []
+
+    def work(item):
+        case, text = item
+        done.append(case)
+        (tmp_path / case).write_text(text)
+        return [tmp_path / case]
+
+    finish_cases(tmp_path, {"a": "1", "b": "1"}, {"a": "x", "b": "y"}, work, 1, "step")
+    finish_cases(tmp_path, {"b": "1", "c": "1"}, {"b": "y", "c": "z"}, work, 1, "step")
+    assert done == ["a", "b", "c"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".ledger", "b", "c"]
+    assert "step: 1 of 2 cases are finished" in capsys.readouterr().out
