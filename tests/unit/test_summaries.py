@@ -3,6 +3,7 @@ import math
 import pandas as pd
 import pytest
 
+from segflow.cases import write_rows
 from segflow.summaries import before_and_after, read_metrics, summarise
 
 NAN = math.nan
@@ -109,3 +110,12 @@ def test_read_metrics_leaves_names_as_they_are(tmp_path):
     pd.testing.assert_frame_equal(
         read_metrics({"p": tmp_path / "p"}), metrics, check_like=True, check_dtype=False
     )
+
+
+def test_an_undefined_metric_is_an_empty_field_of_a_table_of_numbers(tmp_path):
+    rows = [{"case": "001", "dice": 0.5}, {"case": "002", "dice": float("nan")}]
+    write_rows(tmp_path / "m" / "metrics.csv", rows, ["case", "dice"])
+    assert (tmp_path / "m" / "metrics.csv").read_text().splitlines()[2] == "002,"
+    metrics = read_metrics({"m": tmp_path / "m" / "metrics.csv"})
+    assert metrics["dice"].dtype == float
+    assert metrics["dice"].isna().tolist() == [False, True]

@@ -76,11 +76,12 @@ def read_cases(path: Path) -> list[Case]:
 
 
 def write_rows(path: Path, rows: Iterable[dict], columns: list[str]) -> None:
-    """Write rows as a CSV file with these columns, atomically."""
+    """Write rows as a CSV file with these columns, atomically; a NaN is an empty field."""
     with replacing(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
-        writer.writerows(rows)
+        for row in rows:
+            writer.writerow({name: "" if value != value else value for name, value in row.items()})
 
 
 def read_rows(path: Path, columns: list[str]) -> list[dict[str, str]]:
