@@ -24,8 +24,8 @@ from project import MODELS, ROOT, make_project
 PROGRAMS = Path(sys.executable).parent
 DATASET = "Dataset004_hippocampus"
 COLUMNS = ["work", "peer", "ours_s", "peer_s", "ratio", "ours_mb", "peer_mb"]
-N_FOLDS = 3
-EPOCHS = 4
+N_FOLDS = 2
+EPOCHS = 2
 
 
 @dataclass
