@@ -25,7 +25,7 @@ PROGRAMS = Path(sys.executable).parent
 DATASET = "Dataset004_hippocampus"
 COLUMNS = ["work", "peer", "ours_s", "peer_s", "ratio", "ours_mb", "peer_mb"]
 N_FOLDS = 2
-EPOCHS = 2
+EPOCHS = 1
 
 
 @dataclass
