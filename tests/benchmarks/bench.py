@@ -120,6 +120,7 @@ def bench_experiment(folder: Path) -> dict:
     where = folder / "peer"
     theirs = prepare_peer(project, where, os.cpu_count())
     theirs.environment["nnUNet_n_proc_DA"] = "0"  # as the workflow does for so few threads
+    theirs.environment["nnUNet_def_n_proc"] = str(os.cpu_count())  # its 8 would slow it down here
     data, results = where / "nnUNet_preprocessed" / DATASET, project.results
     shutil.copy(results / "hippocampus/splits.json", data / "splits_final.json")
     configurations = {"bench_2d": "2d", "bench_3d": "3d_fullres"}
