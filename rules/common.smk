@@ -1,12 +1,14 @@
 """Configuration, wildcards and the helper functions that the rules share."""
 
+from functools import cache
 from pathlib import Path
 
 from segflow.code import code_key, module_key, procedure
 from segflow.devices import count_gpus
 from segflow.environment import share_environment
+from segflow.parts import cases_of_part
 from segflow.registry import Run
-from segflow.sources import find_cases, folder_state, state_of_sources
+from segflow.sources import folder_state, state_of_sources
 
 RUN = Run(config)
 PROCEDURES = ("preprocessing", "training", "prediction", "segmentation")
@@ -51,15 +53,27 @@ def nnunet_name(wildcards) -> str:
     return RUN.nnunet_name(wildcards.dataset)
 
 
-def raw_state(wildcards) -> str:
-    """Return a key of the raw files of one part of a data set (see `segflow.sources`)."""
-    raw = RUN.raw_folder(wildcards.dataset)
-    record = Path(RESULTS, wildcards.dataset, "cases", f"{wildcards.part}_sources.json")
+@cache
+def state_of_part(dataset: str, part: str) -> str:
+    """Return a key of the raw files of one part, or all, of a data set (see `segflow.sources`)."""
+    raw = RUN.raw_folder(dataset)
+    record = Path(RESULTS, dataset, "cases", f"{part}_sources.json")
     try:
-        cases = find_cases(RUN.datasets[wildcards.dataset]["converter"], raw)
+        cases = cases_of_part(RUN.datasets[dataset], raw, RUN.part_rule(dataset), part)
     except (FileNotFoundError, ValueError):
         return folder_state(raw, record)  # the job says what is wrong
-    return state_of_sources(raw, (c for c in cases if c.split == wildcards.part), record)
+    return state_of_sources(raw, cases, record)
+
+
+def raw_state(wildcards) -> str:
+    """Return a key of the raw files that a job of conversion depends on."""
+    return state_of_part(wildcards.dataset, wildcards.get("part", "all"))
+
+
+def near_duplicates(wildcards) -> str | list:
+    """Return the table of near-duplicates of a data set that asks for it."""
+    wanted = "near_duplicates" in RUN.datasets[wildcards.dataset]
+    return "<results>/{dataset}/near_duplicates.csv" if wanted else []
 
 
 def converter_key(wildcards) -> str:
@@ -139,6 +153,12 @@ def targets(step: str) -> list[str]:
         "discard": [] if config["keep_probabilities"] else ["<results>/{dataset}/discarded.csv"],
     }
     chosen = RUN.selected
+    if step in ("convert", "figures"):
+        patterns[step] += [
+            f"<results>/{name}/preparation.png"
+            for name in chosen["dataset"]
+            if "mammography" in RUN.datasets[name]["reading"]
+        ]
     return collect(
         patterns[step],
         **chosen,

@@ -1,13 +1,52 @@
 """From published files to checked cases and cross-validation folds.
 
 In: the raw folder of each data set. Out: nnU-Net's raw folder, `cases.csv`, `problems.csv` and
-`splits.json`. Training and test cases are converted apart, so that a new test image touches
-nothing that training depends on.
+`splits.json`; of some sets of pictures, `near_duplicates.csv`. Training and test cases are
+converted apart, so that a new test image touches nothing that training depends on.
 """
+
+
+rule find_near_duplicates:
+    """Find images that are nearly the same, which a split must keep together."""
+    output:
+        pairs=report(
+            "<results>/{dataset}/near_duplicates.csv",
+            caption="../workflow/report/near_duplicates.rst",
+            category="5. Data",
+            labels={"data set": "{dataset}", "table": "near-duplicates"},
+        ),
+        figure=report(
+            "<results>/{dataset}/near_duplicates.png",
+            caption="../workflow/report/near_duplicates.rst",
+            category="5. Data",
+            labels={"data set": "{dataset}", "table": "near-duplicates, picture"},
+        ),
+        sources="<results>/{dataset}/cases/all_sources.json",
+    log:
+        "<logs>/{dataset}/find_near_duplicates.log",
+    benchmark:
+        "<benchmarks>/{dataset}/find_near_duplicates.tsv"
+    priority: 110
+    conda:
+        "../envs/segflow.yaml"
+    threads: 8
+    resources:
+        mem_mb=mem_mb(4000),
+        runtime="1h",
+    params:
+        code=code_key("find_near_duplicates"),
+        converter=converter_key,
+        state=raw_state,
+        raw=lambda wildcards, output: str(RUN.raw_folder(wildcards.dataset)),
+        dataset=lambda wildcards: RUN.datasets[wildcards.dataset],
+    script:
+        "../workflow/scripts/find_near_duplicates.py"
 
 
 rule convert_dataset:
     """Check the published files of one part and bring them into nnU-Net's raw layout."""
+    input:
+        pairs=near_duplicates,
     output:
         cases="<results>/{dataset}/cases/{part}.csv",
         problems="<results>/{dataset}/cases/{part}_problems.csv",
@@ -19,7 +58,7 @@ rule convert_dataset:
     priority: 100
     conda:
         "../envs/segflow.yaml"
-    threads: 8
+    threads: half_of_cores()
     resources:
         mem_mb=mem_mb(8000),
         runtime="4h",
@@ -30,6 +69,7 @@ rule convert_dataset:
         # A function of the output is not tracked: it does not matter where the files lie.
         raw=lambda wildcards, output: str(RUN.raw_folder(wildcards.dataset)),
         dataset=lambda wildcards: RUN.datasets[wildcards.dataset],
+        rule=lambda wildcards: RUN.part_rule(wildcards.dataset),
         folder=lambda wildcards: f"{RESULTS}/nnUNet_raw/{RUN.nnunet_name(wildcards.dataset)}",
     script:
         "../workflow/scripts/convert_dataset.py"
@@ -65,8 +105,37 @@ rule gather_cases:
         runtime="10m",
     params:
         code=code_key("gather_cases"),
+        published=lambda wildcards: RUN.part_rule(wildcards.dataset)["published"],
     script:
         "../workflow/scripts/gather_cases.py"
+
+
+rule plot_preparation:
+    """Show how mammograms are prepared, step by step."""
+    input:
+        cases="<results>/{dataset}/cases.csv",
+    output:
+        figure=report(
+            "<results>/{dataset}/preparation.png",
+            caption="../workflow/report/preparation.rst",
+            category="5. Data",
+            labels={"data set": "{dataset}", "table": "preparation, picture"},
+        ),
+    log:
+        "<logs>/{dataset}/plot_preparation.log",
+    benchmark:
+        "<benchmarks>/{dataset}/plot_preparation.tsv"
+    conda:
+        "../envs/segflow.yaml"
+    resources:
+        mem_mb=mem_mb(4000),
+        runtime="1h",
+    params:
+        code=code_key("plot_preparation"),
+        raw=lambda wildcards, output: str(RUN.raw_folder(wildcards.dataset)),
+        reading=lambda wildcards: RUN.datasets[wildcards.dataset]["reading"],
+    script:
+        "../workflow/scripts/plot_preparation.py"
 
 
 rule make_splits:
@@ -92,6 +161,7 @@ rule make_splits:
         code=code_key("make_splits"),
         n_folds=config["n_folds"],
         seed=config["seed"],
+        published=lambda wildcards: RUN.part_rule(wildcards.dataset)["published"],
         results=results_folder,
         nnunet_name=nnunet_name,
     script:

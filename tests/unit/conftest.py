@@ -48,6 +48,7 @@ def make_case():
             images=f"imagesTr/{name}.nii.gz",
             label=f"labelsTr/{name}.nii.gz",
             image_sha256=f"image of {name}",
+            content=f"content of {name}",
             label_sha256=f"label of {name}",
             shape="2 3 4",
             spacing_mm="3 2 1",

@@ -8,19 +8,25 @@ import pytest
 import SimpleITK as sitk
 
 from segflow.convert import (
-    Problem,
     Target,
     convert_cases,
     make_dataset_json,
     raise_problems,
 )
 from segflow.images import describe_difference, read_image, read_labels
-from segflow.sources import SourceCase
+from segflow.sources import Problem, SourceCase
 
 SHAPE = (2, 3, 4)
 IMAGE = np.arange(24, dtype=np.float32).reshape(SHAPE)
 LABELS = np.zeros(SHAPE, np.uint8)
 LABELS[1, 1:, 1:3] = [[1, 1], [2, 2]]
+READING = {
+    "spacing_mm": [3, 2, 1],
+    "picture_mode": "grey",
+    "label_values": {},
+    "contours": [],
+    "drop_blank_slices": False,
+}
 
 
 @pytest.fixture
@@ -30,7 +36,7 @@ def raw(tmp_path):
 
 @pytest.fixture
 def target(raw, tmp_path):
-    return Target(raw, tmp_path / "converted", 1, frozenset({0, 1, 2}))
+    return Target(raw, tmp_path / "converted", 1, frozenset({0, 1, 2}), READING)
 
 
 @pytest.fixture
@@ -43,7 +49,7 @@ def add(raw, draw):
             f"patient of {name}",
             "train",
             (draw(raw / f"{name}_image{suffix}", image),),
-            draw(raw / f"{name}_label{suffix}", label, **label_grid),
+            (draw(raw / f"{name}_label{suffix}", label, **label_grid),),
         )
 
     return add
@@ -59,8 +65,8 @@ def test_a_published_case_is_taken_over_as_it_is(hippocampus, tmp_path):
     for file in files:
         (raw / file).parent.mkdir(parents=True)
         shutil.copy(hippocampus / file, raw / file)
-    target = Target(raw, tmp_path / "converted", 1, frozenset({0, 1, 2}))
-    source = SourceCase("h1", "h1", "train", (raw / files[0],), raw / files[1])
+    target = Target(raw, tmp_path / "converted", 1, frozenset({0, 1, 2}), READING)
+    source = SourceCase("h1", "h1", "train", (raw / files[0],), (raw / files[1],))
     (case,), problems, sha256 = convert_cases([source], "train", target, 1)
     assert problems == []
     assert case.shape == "35 51 35"
@@ -91,7 +97,7 @@ def test_a_row_says_what_the_case_is(add, target):
 
 
 def test_test_cases_go_to_their_own_folders_and_need_no_label(add, target):
-    source = replace(add("a"), split="test", label=None)
+    source = replace(add("a"), split="test", labels=None)
     (case,), problems, _ = convert_cases([source], "test", target, 1)
     assert (case.label, case.label_sha256, problems) == ("", "", [])
     assert (target.folder / "imagesTs" / "a_0000.nii.gz").exists()
@@ -170,7 +176,7 @@ def with_value(array, value):
         (
             {"label": with_value(LABELS, np.nan), "suffix": ".nrrd"},
             "label",
-            "the label map holds NaN",
+            "1 voxels are NaN or infinite",
         ),
         (
             {"label": with_value(LABELS, 7)},
@@ -301,7 +307,7 @@ def test_only_what_changed_is_converted_again(add, target, draw):
     assert convert_cases(sources[::-1], "train", target, 1) == first
     assert states(target.folder) == before
 
-    draw(sources[1].label, LABELS[:, ::-1])
+    draw(sources[1].labels[0], LABELS[:, ::-1])
     convert_cases(sources, "train", target, 1)
     after = states(target.folder)
     changed = {name for name in after if after[name] != before[name]}
@@ -339,7 +345,7 @@ def test_a_part_without_cases_leaves_no_files_and_the_other_part_alone(add, targ
 def test_a_label_that_left_the_data_set_leaves_no_file(add, target):
     source = replace(add("a"), split="test")
     convert_cases([source], "test", target, 1)
-    (case,), _, _ = convert_cases([replace(source, label=None)], "test", target, 1)
+    (case,), _, _ = convert_cases([replace(source, labels=None)], "test", target, 1)
     assert case.label == ""
     assert list((target.folder / "labelsTs").rglob("*.*")) == [target.folder / "labelsTs/.ledger"]
     assert (target.folder / "imagesTs" / "a_0000.nii.gz").exists()
@@ -374,6 +380,7 @@ def test_dataset_json_is_what_nnunet_reads():
         "title": "A title",
         "license": "CC0",
         "source": "https://example.org",
+        "reading": READING,
     }
     found = make_dataset_json(dataset, 7)
     assert found["channel_names"] == {"0": "T1", "1": "T2"}

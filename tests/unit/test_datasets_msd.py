@@ -3,6 +3,7 @@ import shutil
 import pytest
 
 from segflow.datasets.msd import find_cases
+from segflow.sources import Problem
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def raw(tmp_path):
 def test_cases_have_their_files_and_split(raw):
     found = {
         case.case: (case.split, [str(path.relative_to(raw)) for path in case.files])
-        for case in find_cases(raw)
+        for case in find_cases(raw).cases
     }
     assert found == {
         "a": ("train", ["imagesTr/a.nii.gz", "labelsTr/a.nii.gz"]),
@@ -39,9 +40,10 @@ def test_cases_have_their_files_and_split(raw):
 def test_test_images_and_their_labels_are_optional(raw, lost, expected):
     for folder in lost:
         shutil.rmtree(raw / folder)
-    cases = find_cases(raw)
-    assert [case.case for case in cases] == expected
-    assert not any(case.label for case in cases if case.split == "test")
+    found = find_cases(raw)
+    assert [case.case for case in found.cases] == expected
+    assert not any(case.labels for case in found.cases if case.split == "test")
+    assert found.problems == []
 
 
 def test_files_of_macos_are_ignored(raw):
@@ -53,17 +55,28 @@ def test_files_of_macos_are_ignored(raw):
 
 
 @pytest.mark.parametrize(
-    ("lost", "message"),
+    ("lost", "alone"),
     [
-        ("labelsTr/a", "imagesTr/a.nii.gz has no partner in labelsTr"),
-        ("imagesTr/b", "labelsTr/b.nii.gz has no partner in imagesTr"),
-        ("imagesTs/d", "labelsTs/d.nii.gz has no partner in imagesTs"),
+        ("labelsTr/a", "imagesTr/a"),
+        ("imagesTr/b", "labelsTr/b"),
+        ("imagesTs/d", "labelsTs/d"),
     ],
 )
-def test_a_file_without_partner_is_named(raw, lost, message):
+def test_a_file_without_partner_is_an_error(raw, lost, alone):
     (raw / f"{lost}.nii.gz").unlink()
-    with pytest.raises(ValueError, match=message):
-        find_cases(raw)
+    folder, name = lost.split("/")
+    problem = Problem(name, f"{alone}.nii.gz", "error", f"has no partner in {folder}", "add it")
+    assert find_cases(raw).problems == [problem]
+
+
+def test_all_files_without_partner_are_named_at_once(raw):
+    for lost in ("labelsTr/a", "imagesTr/b"):
+        (raw / f"{lost}.nii.gz").unlink()
+    found = find_cases(raw)
+    assert [problem.case for problem in found.problems] == ["a", "b"]
+    assert [(case.case, case.labels) for case in found.cases if case.split == "train"] == [
+        ("a", None)
+    ]
 
 
 def test_another_layout_is_answered_with_what_was_found(tmp_path):
@@ -71,11 +84,12 @@ def test_another_layout_is_answered_with_what_was_found(tmp_path):
         find_cases(tmp_path)
     (tmp_path / "training").mkdir()
     (tmp_path / "README").touch()
-    with pytest.raises(FileNotFoundError, match=r"found README, training$"):
+    with pytest.raises(FileNotFoundError, match=r"found README, training/$"):
         find_cases(tmp_path)
 
 
 def test_the_embedded_cases_are_complete(hippocampus):
-    cases = find_cases(hippocampus)
-    assert {case.split for case in cases} == {"train", "test"}
-    assert all(path.is_file() for case in cases for path in case.files)
+    found = find_cases(hippocampus)
+    assert found.problems == []
+    assert {case.split for case in found.cases} == {"train", "test"}
+    assert all(path.is_file() for case in found.cases for path in case.files)

@@ -1,4 +1,3 @@
-import gzip
 from dataclasses import replace
 
 import numpy as np
@@ -7,7 +6,6 @@ import SimpleITK as sitk
 
 from segflow.images import (
     Grid,
-    describe_damage,
     describe_difference,
     read_grid,
     read_image,
@@ -127,17 +125,3 @@ def test_array_and_grid_must_fit(tmp_path, grid):
 def test_describe_difference_tells_rounding_from_another_place(make_grid, changes, expected):
     grid = make_grid((2, 3, 4))
     assert describe_difference(grid, replace(grid, **changes)) == expected
-
-
-@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd"])
-@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-def test_a_sound_file_has_no_damage(draw, tmp_path, suffix, dtype):
-    path = draw(tmp_path / f"image{suffix}", np.arange(24, dtype=dtype).reshape(2, 3, 4))
-    assert describe_damage(path) == ""
-
-
-@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
-@pytest.mark.parametrize("content", [b"", b"short", b"\0" * 400])
-def test_what_is_no_nifti_is_described(tmp_path, name, content):
-    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
-    assert "cannot be read as NIfTI" in describe_damage(tmp_path / name)

@@ -104,7 +104,7 @@ def preprocess(hippocampus, tmp_path, base_plans, make_case):
             (raw / folder / f"{name}{ending}.nii.gz").write_bytes(source.read_bytes())
 
     def preprocess(content="1", n_cases=2):
-        cases = [make_case(names[0]), make_case(names[1], image_sha256=content)][:n_cases]
+        cases = [make_case(names[0]), make_case(names[1], content=content)][:n_cases]
         plans, target = PlansManager(base_plans), tmp_path / "preprocessed"
         keys = preprocess_cases(cases, raw, DATASET, plans, "3d_fullres", target, 1, 1000)
         return keys, target

@@ -13,6 +13,14 @@ from segflow.code import module_key, procedure  # noqa: E402
 
 TABLE = UNIT / "procedures.json"
 MODULES = [
+    "convert",
+    "formats",
+    "images",
+    "preparation",
+    "contours",
+    "dicom",
+    "mammography",
+    "pictures",
     "preprocessing",
     "training",
     "prediction",

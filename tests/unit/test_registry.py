@@ -45,19 +45,25 @@ NEW = {"folder": "in", "output": "out", "dataset": "hippocampus", "predictor": "
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"datasets": ["brain"]}, r"datasets: unknown name 'brain'; known: hippocampus"),
+        ({"datasets": ["brain"]}, r"datasets: unknown name 'brain'; known: adni, .*hippocampus"),
         ({"models": ["unet"]}, r"models: unknown name 'unet'; known: .*unet_2d_quick"),
         ({"model": ["unet"]}, r"top level: .*'model' was unexpected"),
         ({"datasets": []}, r"datasets: \[\] should be non-empty"),
-        ({"n_folds": 1}, r"n_folds: 1 is less than the minimum of 2"),
+        ({"n_folds": 0}, r"n_folds: 0 is less than the minimum of 1"),
         ({"seed": "x", "device": "gpu"}, r"device: 'gpu' is not one of .*; seed: 'x' is not of"),
         ({"select": {"fold": [0]}}, r"select: .*'fold' was unexpected"),
         ({"folds": [0, 5]}, r"folds: fold 5 does not exist; n_folds is 5: 0 to 4"),
         ({"select": {"folds": [7]}}, r"select\.folds: fold 7 does not exist"),
         ({"select": {"datasets": ["brain"]}}, r"select\.datasets: unknown name 'brain'"),
         ({"select": {"models": ["nnunet_2d"]}}, r"select\.models: unknown name 'nnunet_2d'"),
-        ({"raw_folders": {"brain": "x"}}, r"raw_folders and splits: unknown name 'brain'"),
-        ({"splits": {"brain": "x"}}, r"raw_folders and splits: unknown name 'brain'"),
+        (
+            {"raw_folders": {"brain": "x"}},
+            r"raw_folders, splits and published_splits: unknown name 'brain'",
+        ),
+        (
+            {"splits": {"brain": "x"}},
+            r"raw_folders, splits and published_splits: unknown name 'brain'",
+        ),
         (
             {"ensembles": {"unet_2d_quick": ENSEMBLE}},
             r"ensembles\.unet_2d_quick: the name is taken by a model",

@@ -1,9 +1,26 @@
 import os
+from dataclasses import replace
 
 import pytest
 
 from segflow.content import file_sha256, write_json
-from segflow.sources import SourceCase, find_cases, folder_state, record_sources, state_of_sources
+from segflow.sources import (
+    Problem,
+    SourceCase,
+    find_cases,
+    folder_state,
+    no_cases,
+    record_sources,
+    state_of_sources,
+    visible,
+)
+
+DATASET = {"converter": "msd", "options": {}, "source": "http://example.org", "pseudonyms": False}
+
+
+def msd(raw, **changes):
+    """Return what the Decathlon's converter finds."""
+    return find_cases({**DATASET, **changes}, raw)
 
 
 @pytest.fixture
@@ -26,7 +43,7 @@ def store(raw, cases, record):
 
 @pytest.fixture
 def record(raw, tmp_path):
-    store(raw, find_cases("msd", raw), tmp_path / "sources.json")
+    store(raw, msd(raw).cases, tmp_path / "sources.json")
     return tmp_path / "sources.json"
 
 
@@ -36,7 +53,7 @@ def touch(path):
 
 
 def state(raw, record):
-    return state_of_sources(raw, find_cases("msd", raw), record)
+    return state_of_sources(raw, msd(raw).cases, record)
 
 
 def test_a_touched_file_leaves_the_state(raw, record):
@@ -78,8 +95,8 @@ def test_content_that_comes_back_brings_its_state_back(raw, record):
 
 
 def test_another_role_changes_the_state(raw, record):
-    cases = find_cases("msd", raw)
-    one_patient = [SourceCase(c.case, "p", c.split, c.images, c.label) for c in cases]
+    cases = msd(raw).cases
+    one_patient = [replace(case, patient="p") for case in cases]
     assert state_of_sources(raw, one_patient, record) != state(raw, record)
 
 
@@ -94,7 +111,7 @@ def test_channels_that_swap_change_the_state(raw, tmp_path):
 
 
 def test_a_lost_file_of_a_known_case_changes_the_state(raw, record):
-    cases = find_cases("msd", raw)
+    cases = msd(raw).cases
     before = state_of_sources(raw, cases, record)
     (raw / "imagesTs" / "c.nii.gz").unlink()
     assert state_of_sources(raw, cases, record) != before
@@ -109,18 +126,86 @@ def test_a_damaged_or_foreign_record_counts_as_none(raw, record, tmp_path, text)
 
 def test_find_cases_sorts_by_name(raw):
     (raw / "imagesTs" / "0.nii.gz").write_text("first by name, last by folder")
-    assert [case.case for case in find_cases("msd", raw)] == ["0", "a", "b", "c"]
+    assert [case.case for case in msd(raw).cases] == ["0", "a", "b", "c"]
 
 
-def test_find_cases_says_which_folder_is_missing(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere: no such folder"):
-        find_cases("msd", tmp_path / "nowhere")
+def test_find_cases_says_which_folder_is_missing_and_where_the_data_come_from(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nowhere: no such folder.*http://example\.org"):
+        msd(tmp_path / "nowhere")
 
 
-def test_find_cases_refuses_a_case_that_is_there_twice(raw):
+def test_another_layout_says_what_was_expected_and_found(tmp_path):
+    for name in "abcdefghij":
+        (tmp_path / name).mkdir()
+    message = r"expected imagesTr/.*, found a/, b/, .*, h/ and 2 more \(the data come from http"
+    with pytest.raises(FileNotFoundError, match=message):
+        msd(tmp_path)
+
+
+def test_an_empty_folder_is_called_empty(tmp_path):
+    assert str(no_cases(tmp_path, "x")).endswith("expected x, found an empty folder")
+
+
+def errors(catalogue):
+    return [(p.case, p.problem) for p in catalogue.problems if p.severity == "error"]
+
+
+def test_a_case_that_is_there_twice_is_an_error(raw):
     (raw / "imagesTs" / "a.nii.gz").write_text("the name of a training case")
-    with pytest.raises(ValueError, match="case 'a' is there 2 times"):
-        find_cases("msd", raw)
+    assert errors(msd(raw)) == [("a", "case 'a' is there 2 times")]
+
+
+def test_a_name_with_a_blank_is_an_error(raw):
+    (raw / "imagesTs" / "a b.nii.gz").write_text("test case")
+    assert errors(msd(raw)) == [("a b", "'a b' cannot name a case")]
+
+
+def test_the_rule_for_patients_reads_the_name_of_the_case(raw):
+    for name in ("p1_scan1", "p1_scan2"):
+        (raw / "imagesTs" / f"{name}.nii.gz").write_text(name)
+    found = msd(raw, patient=r"([a-z]\d?)")
+    assert [case.patient for case in found.cases] == ["a", "b", "c", "p1", "p1"]
+    assert errors(msd(raw, patient=r"(p\d)"))[0] == (
+        "a",
+        "the rule for patients, '(p\\\\d)', does not fit 'a'",
+    )
+
+
+def test_an_undeclared_class_is_an_error(raw):
+    found = errors(msd(raw, classes=["benign", "malignant"]))
+    assert found[0] == ("a", "class '' is not declared")
+
+
+def test_missing_cases_of_the_full_release_are_a_note(raw):
+    note = Problem(
+        "", "", "note", "2 of the 260 published train cases are there", "used what is there"
+    )
+    assert msd(raw, expected_cases={"train": 260, "test": 1}).problems == [note]
+
+
+def test_the_published_split_is_kept_where_there_is_one(raw):
+    assert [case.published_split for case in msd(raw).cases] == ["train", "train", "test"]
+    (raw / "imagesTs" / "c.nii.gz").unlink()
+    assert [case.published_split for case in msd(raw).cases] == ["", ""]
+
+
+def test_patients_get_pseudonyms_where_the_data_set_says_so(raw, monkeypatch):
+    monkeypatch.setenv("SEGFLOW_PSEUDONYM_KEY", "k" * 32)
+    first, second = (msd(raw, pseudonyms=True).cases[n].patient for n in (0, 1))
+    assert first != second
+    assert first == msd(raw, pseudonyms=True).cases[0].patient
+    monkeypatch.setenv("SEGFLOW_PSEUDONYM_KEY", "l" * 32)
+    assert msd(raw, pseudonyms=True).cases[0].patient != first
+
+
+def test_a_folder_stands_for_its_files(tmp_path):
+    folder = tmp_path / "series"
+    folder.mkdir()
+    for name in ("2.dcm", "1.dcm", "._1.dcm"):
+        (folder / name).write_text(name)
+    case = SourceCase("a", "a", "train", (folder,), None, other_labels=(tmp_path / "x.nii",))
+    assert case.files == [folder / "1.dcm", folder / "2.dcm", tmp_path / "x.nii"]
+    assert visible(tmp_path / "nowhere") == []
 
 
 def test_folder_state_follows_names_sizes_and_times(raw):

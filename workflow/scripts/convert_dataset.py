@@ -1,19 +1,23 @@
 """Check the published files of one part of a data set and convert them (rule `convert_dataset`)."""
 
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 from segflow.cases import write_cases, write_rows
-from segflow.content import write_json
-from segflow.convert import Problem, Target, convert_cases, make_dataset_json, raise_problems
+from segflow.content import file_sha256, write_json
+from segflow.convert import Target, convert_cases, make_dataset_json, raise_problems
+from segflow.duplicates import group_pairs, read_pairs
 from segflow.job import logged
 from segflow.labels import foreground_values
-from segflow.sources import find_cases, record_sources
+from segflow.parts import PartRule, assign_parts, cases_of_part
+from segflow.sources import Problem, find_cases, record_sources
 
 
 def main(
     raw: Path,
     dataset: dict,
+    rule: dict,
+    pairs: Path | None,
     part: str,
     state: str,
     folder: Path,
@@ -23,15 +27,28 @@ def main(
     sources: Path,
 ) -> None:
     """Convert the cases of `part` below `raw` into `folder` and write the three tables."""
-    values = frozenset({0, *foreground_values(dataset["labels"])})
-    target = Target(raw, folder, len(dataset["channels"]), values)
-    found = [case for case in find_cases(dataset["converter"], raw) if case.split == part]
-    converted, reported, sha256 = convert_cases(found, part, target, workers)
+    catalogue = find_cases(dataset, raw)
+    names = [case.case for case in catalogue.cases]
+    groups = group_pairs(names, read_pairs(pairs)) if pairs else {}
+    assigned, leaks = assign_parts(catalogue.cases, groups, PartRule(**rule))
+    if rule["published"]:
+        assigned = [replace(case, published_split=case.split) for case in assigned]
+    chosen = [case for case in assigned if (case.split == "test") == (part == "test")]
+    values = frozenset({0, *foreground_values(dataset.get("labels", {}))})
+    target = Target(raw, folder, len(dataset["channels"]), values, dataset["reading"])
+    converted, reported, sha256 = convert_cases(chosen, part, target, workers)
+    # What was found before the files were read is listed once, with the training cases.
+    here = {case.case for case in chosen}
+    errors = [p for p in catalogue.problems if p.severity == "error" and p.case in here]
+    reported = (catalogue.problems + leaks if part == "train" else errors) + reported
     raise_problems(reported, str(raw))
     if part == "train":
         write_json(folder / "dataset.json", make_dataset_json(dataset, len(converted)))
     write_rows(problems, map(asdict, reported), [field.name for field in fields(Problem)])
-    write_json(sources, {"state": state, **record_sources(raw, found, sha256)})
+    counted = cases_of_part(dataset, raw, rule, part)
+    unread = {path for case in counted for path in case.files} - sha256.keys()
+    sha256 |= {path: file_sha256(path) for path in unread}
+    write_json(sources, {"state": state, **record_sources(raw, counted, sha256)})
     write_cases(cases, converted)
 
 
@@ -40,6 +57,8 @@ if __name__ == "__main__":
         main(
             raw=Path(snakemake.params.raw),
             dataset=snakemake.params.dataset,
+            rule=snakemake.params.rule,
+            pairs=Path(snakemake.input.pairs) if snakemake.input.pairs else None,
             part=snakemake.wildcards.part,
             state=snakemake.params.state,
             folder=Path(snakemake.params.folder),

@@ -5,16 +5,27 @@ from pathlib import Path
 from segflow.cases import read_cases
 from segflow.content import read_json, write_json
 from segflow.job import logged
-from segflow.splits import check_folds, make_folds
+from segflow.splits import check_folds, make_folds, published_folds
 
 
 def main(
-    cases: Path, given: Path | None, n_folds: int, seed: int, splits: Path, nnunet_splits: Path
+    cases: Path,
+    given: Path | None,
+    published: bool,
+    n_folds: int,
+    seed: int,
+    splits: Path,
+    nnunet_splits: Path,
 ) -> None:
-    """Make folds of `cases`, or take the `given` ones; check them and write them twice."""
+    """Make folds of `cases`, or take those given or published; check them and write them twice."""
     training = read_cases(cases)
-    folds = read_json(given) if given else make_folds(training, n_folds, seed)
-    check_folds(folds, training, n_folds, str(given or splits))
+    folds = published_folds(training) if published and not given else []
+    leaky = bool(folds)  # its leaks were reported with the cases
+    if given:
+        folds = read_json(given)
+    elif not folds:
+        folds = make_folds(training, n_folds, seed)
+    check_folds(folds, training, n_folds, str(given or splits), leaky)
     write_json(nnunet_splits, folds)
     write_json(splits, folds)
 
@@ -25,6 +36,7 @@ if __name__ == "__main__":
         main(
             cases=Path(snakemake.input.cases),
             given=Path(snakemake.input.given) if snakemake.input.given else None,
+            published=snakemake.params.published,
             n_folds=snakemake.params.n_folds,
             seed=snakemake.params.seed,
             splits=Path(snakemake.output.splits),

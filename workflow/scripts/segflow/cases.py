@@ -3,10 +3,10 @@
 import csv
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
-from segflow.content import content_key, replacing
+from segflow.content import replacing
 
 
 @dataclass(frozen=True)
@@ -18,13 +18,20 @@ class Case:
     case, patient, group, split, class_label : str
         As in `segflow.sources.SourceCase`.
     images, label : str
-        Raw files relative to the data set's folder; several are separated by ``;``.
+        Raw files relative to the data set's folder; several are separated by ``;``. The label is
+        empty without a reference, and the word ``empty`` where it is known to hold nothing.
     image_sha256, label_sha256 : str
         SHA-256 of the raw files (of the digests, if there are several); empty without a label.
+    content : str
+        Key of the converted image and label: of the raw files and the rules of the conversion.
     shape : str
         Voxels along z, y and x, separated by blanks.
     spacing_mm : str
         Spacing along z, y and x, separated by blanks.
+    published_split : str
+        The part that the publishers gave the case to: ``train``, ``val``, ``test``, or empty.
+    covariates : dict of str to str
+        Further columns of the table: age, session, ...
     """
 
     case: str
@@ -36,26 +43,39 @@ class Case:
     label: str
     image_sha256: str
     label_sha256: str
+    content: str
     shape: str
     spacing_mm: str
+    published_split: str = ""
+    covariates: dict[str, str] = field(default_factory=dict)
 
     @property
     def n_voxels(self) -> int:
         """Number of voxels of one channel."""
         return math.prod(int(size) for size in self.shape.split())
 
-    @property
-    def content(self) -> str:
-        """Key of the case's image and label."""
-        return content_key(self.image_sha256, self.label_sha256)
 
-
-COLUMNS = [field.name for field in fields(Case)]
+COLUMNS = [column.name for column in fields(Case) if column.name != "covariates"]
 
 
 def write_cases(path: Path, cases: Iterable[Case]) -> None:
-    """Write a table of cases, sorted by name."""
-    write_rows(path, [asdict(case) for case in sorted(cases, key=lambda c: c.case)], COLUMNS)
+    """Write a table of cases, sorted by name; covariates become columns of their own.
+
+    Raises
+    ------
+    ValueError
+        If a covariate has the name of another column.
+    """
+    cases = sorted(cases, key=lambda case: case.case)
+    names = sorted({name for case in cases for name in case.covariates})
+    if taken := sorted({*names} & {*COLUMNS}):
+        raise ValueError(f"{path}: covariates cannot be called {taken}: these columns are taken")
+    rows = []
+    for case in cases:
+        row = asdict(case)
+        covariates = row.pop("covariates")
+        rows.append(row | dict.fromkeys(names, "") | covariates)
+    write_rows(path, rows, COLUMNS + names)
 
 
 def read_cases(path: Path) -> list[Case]:
@@ -64,14 +84,15 @@ def read_cases(path: Path) -> list[Case]:
     Raises
     ------
     ValueError
-        If a column is missing or a case is listed twice.
+        If it has other columns, or a case is listed twice.
     """
-    cases = [Case(**row) for row in read_rows(path, COLUMNS)]
-    seen = set()
-    for case in cases:
-        if case.case in seen:
-            raise ValueError(f"{path}: case {case.case!r} is listed twice")
-        seen.add(case.case)
+    cases, seen = [], set()
+    for row in read_rows(path, COLUMNS, more=True):
+        own = {name: row.pop(name) for name in COLUMNS}
+        if own["case"] in seen:
+            raise ValueError(f"{path}: case {own['case']!r} is listed twice")
+        seen.add(own["case"])
+        cases.append(Case(**own, covariates={name: value for name, value in row.items() if value}))
     return cases
 
 
@@ -84,8 +105,8 @@ def write_rows(path: Path, rows: Iterable[dict], columns: list[str]) -> None:
             writer.writerow({name: "" if value != value else value for name, value in row.items()})
 
 
-def read_rows(path: Path, columns: list[str]) -> list[dict[str, str]]:
-    """Read the rows of a CSV file that has exactly these columns.
+def read_rows(path: Path, columns: list[str], more: bool = False) -> list[dict[str, str]]:
+    """Read the rows of a CSV file that has exactly these columns, or these and `more`.
 
     Raises
     ------
@@ -94,6 +115,7 @@ def read_rows(path: Path, columns: list[str]) -> list[dict[str, str]]:
     """
     with path.open(newline="") as file:
         reader = csv.DictReader(file)
-        if reader.fieldnames != columns:
-            raise ValueError(f"{path}: expected columns {columns}, found {reader.fieldnames}")
+        found = list(reader.fieldnames or [])
+        if (found[: len(columns)] if more else found) != columns:
+            raise ValueError(f"{path}: expected columns {columns}, found {found}")
         return list(reader)

@@ -1,6 +1,7 @@
 """Conversion of a published data set to nnU-Net's raw layout, with a check of every file."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -8,29 +9,15 @@ import numpy as np
 
 from segflow.cases import Case
 from segflow.content import content_key, file_sha256, place_file
-from segflow.images import (
-    SUFFIX,
-    Grid,
-    describe_damage,
-    describe_difference,
-    read_image,
-    read_labels,
-    write_image,
-)
+from segflow.formats import Volume, is_clean, knows_its_grid, read_label_map, read_volume
+from segflow.images import SUFFIX, describe_difference, write_image
 from segflow.ledger import Ledger
-from segflow.sources import SourceCase
+from segflow.preparation import drop_blank_slices, prepare_mammogram
+from segflow.sources import Problem, SourceCase
 from segflow.workers import map_cases
 
-
-@dataclass(frozen=True)
-class Problem:
-    """Something that conversion found: an error, a repair, or a thing worth knowing."""
-
-    case: str
-    file: str
-    severity: str
-    problem: str
-    action: str
+PROCEDURE = 1  # move it when converted files would differ
+WHOLE_TOLERANCE = 1e-3  # of label values that were stored as inexact floats
 
 
 @dataclass(frozen=True)
@@ -47,17 +34,24 @@ class Target:
         Channels that every image must have.
     labels : frozenset of int
         Values that a label map may hold.
+    reading : dict
+        How files are read (``reading`` in the data set's description).
     """
 
     raw: Path
     folder: Path
     n_channels: int
     labels: frozenset[int]
+    reading: dict
 
     def folders(self, split: str) -> tuple[Path, Path]:
         """Return nnU-Net's folders of images and labels of a split."""
-        part = "Tr" if split == "train" else "Ts"
+        part = "Ts" if split == "test" else "Tr"
         return self.folder / f"images{part}", self.folder / f"labels{part}"
+
+    def name(self, paths: Iterable[Path]) -> str:
+        """Return the names of raw files, relative to the raw folder."""
+        return ";".join(str(path.relative_to(self.raw)) for path in paths)
 
 
 def convert_cases(
@@ -89,7 +83,7 @@ def convert_cases(
     """
     images, labels = (Ledger(folder) for folder in target.folders(part))
     images.prune(source.case for source in sources)
-    labels.prune(source.case for source in sources if source.label)
+    labels.prune(source.case for source in sources if source.labels is not None)
     cases, problems, sha256 = [], [], {}
     for _, result in map_cases(partial(convert_case, target=target), sources, workers, "convert"):
         case, found, hashes = result
@@ -108,130 +102,263 @@ def convert_case(
     source: SourceCase, target: Target
 ) -> tuple[Case | None, list[Problem], dict[Path, str]]:
     """Check one case and write it in nnU-Net's raw layout; see `convert_cases`."""
-    missing = [path for path in source.files if not path.is_file()]
-    if missing:
-        return None, [_error(source, target, path, "the file is missing") for path in missing], {}
+    report = Report(source, target)
+    for path in source.files:
+        if not path.is_file():
+            report.error(path, "the file is missing")
+    if report.failed:
+        return None, report.problems, {}
     sha256 = {path: file_sha256(path) for path in source.files}
     case = Case(
         case=source.case,
         patient=source.patient,
         group=source.group or source.patient,
-        split=source.split,
+        split="test" if source.split == "test" else "train",
         class_label=source.class_label,
-        images=";".join(str(path.relative_to(target.raw)) for path in source.images),
-        label=str(source.label.relative_to(target.raw)) if source.label else "",
-        image_sha256=_combined([sha256[path] for path in source.images]),
-        label_sha256=sha256[source.label] if source.label else "",
+        images=target.name(source.images),
+        label="" if source.labels is None else target.name(source.labels) or "empty",
+        image_sha256=_combined([sha256[path] for path in source.image_files]),
+        label_sha256=_combined([sha256[path] for path in source.label_files]),
+        content="",
         shape="",
         spacing_mm="",
+        published_split=source.published_split,
+        covariates=dict(source.covariates),
     )
-    images_folder, labels_folder = target.folders(source.split)
-    images, labels = Ledger(images_folder), Ledger(labels_folder)
     key = content_key(
-        case.image_sha256, case.label_sha256, target.n_channels, sorted(target.labels)
+        PROCEDURE,
+        case.image_sha256,
+        case.label_sha256,
+        case.label == "empty",
+        target.n_channels,
+        sorted(target.labels),
+        target.reading,
+        source.covariates.get("laterality"),
     )
+    case = replace(case, content=key)
+    images_folder, labels_folder = target.folders(case.split)
+    images, labels = Ledger(images_folder), Ledger(labels_folder)
     facts = images.find(source.case, key)
-    if facts is not None and (source.label is None or labels.find(source.case, key) is not None):
+    labelled = source.labels is not None
+    if facts is not None and (not labelled or labels.find(source.case, key) is not None):
         problems = [Problem(**problem) for problem in facts["problems"]]
         return replace(case, shape=facts["shape"], spacing_mm=facts["spacing_mm"]), problems, sha256
 
-    problems: list[Problem] = []
-    channels, grid = _read_channels(source, target, problems)
-    label_map = _read_reference(source, target, grid, problems) if source.label else None
-    if any(problem.severity == "error" for problem in problems):
-        return None, problems, sha256
+    volume = _read_channels(source, target, report)
+    label_map = None
+    if volume is not None and labelled:
+        label_map = _read_reference(source, target, volume, report)
+    if not report.failed:
+        read = volume
+        volume, label_map = _prepare(source, target, volume, label_map, report)
+    if report.failed:
+        return None, report.problems, sha256
 
+    unchanged = volume is read and not report.repaired
     files = []
-    for number, channel in enumerate(channels):
+    for number, channel in enumerate(volume.array):
         files.append(images_folder / f"{source.case}_{number:04d}{SUFFIX}")
-        if len(source.images) == target.n_channels and _is_ready(source.images[number]):
+        one_each = len(source.images) == len(volume.array)
+        if one_each and unchanged and _is_ready(source.images[number]):
             place_file(source.images[number], files[-1])
         else:
-            write_image(files[-1], channel, grid)
-    if source.label:
+            write_image(files[-1], channel, volume.grid)
+    if labelled:
         path = labels_folder / f"{source.case}{SUFFIX}"
-        repaired = any(problem.severity == "repaired" for problem in problems)
-        integral = np.issubdtype(label_map.dtype, np.integer)
-        if _is_ready(source.label) and integral and not repaired:
-            place_file(source.label, path)
+        if unchanged and not report.remapped and _is_ready(*source.labels):
+            place_file(source.labels[0], path)
         else:
-            small = max(target.labels) < 256
-            write_image(path, label_map.astype(np.uint8 if small else np.uint16), grid)
+            write_image(path, label_map, volume.grid)
         labels.enter(source.case, key, [path])
     facts = {
-        "shape": " ".join(str(size) for size in grid.shape),
-        "spacing_mm": " ".join(f"{value:.6g}" for value in grid.spacing_mm),
+        "shape": " ".join(str(size) for size in volume.grid.shape),
+        "spacing_mm": " ".join(f"{value:.6g}" for value in volume.grid.spacing_mm),
     }
-    images.enter(source.case, key, files, **facts, problems=[vars(p) for p in problems])
-    return replace(case, **facts), problems, sha256
+    problems = [asdict(problem) for problem in report.problems]
+    images.enter(source.case, key, files, **facts, problems=problems)
+    return replace(case, **facts), report.problems, sha256
 
 
-def _read_channels(
-    source: SourceCase, target: Target, problems: list[Problem]
-) -> tuple[list[np.ndarray], Grid | None]:
-    """Read the channels of a case, each of shape (z, y, x), and the grid of the first."""
-    channels: list[np.ndarray] = []
-    grid = None
+class Report:
+    """What is found while one case is converted.
+
+    Parameters
+    ----------
+    source : SourceCase
+        The case.
+    target : Target
+        Where the raw files are.
+
+    Attributes
+    ----------
+    problems : list of Problem
+        Everything so far.
+    remapped : bool
+        Whether the reference holds other values than its file.
+    """
+
+    def __init__(self, source: SourceCase, target: Target):
+        self.case, self.target = source.case, target
+        self.problems: list[Problem] = []
+        self.remapped = False
+
+    def add(self, severity: str, path: Path, problem: str, action: str) -> None:
+        """Add a problem of a file."""
+        name = self.target.name([path])
+        self.problems.append(Problem(self.case, name, severity, problem, action))
+
+    def error(self, path: Path, problem: str | ValueError) -> None:
+        """Add something that stops the conversion; the file's name is not said twice."""
+        text = str(problem).removeprefix(f"{path}: ")
+        self.add("error", path, text, "mend or replace the file")
+
+    @property
+    def failed(self) -> bool:
+        """Whether the case cannot be converted."""
+        return any(problem.severity == "error" for problem in self.problems)
+
+    @property
+    def repaired(self) -> bool:
+        """Whether the raw files cannot be taken over as they are."""
+        return any(problem.severity == "repaired" for problem in self.problems)
+
+
+def _read_channels(source: SourceCase, target: Target, report: Report) -> Volume | None:
+    """Read the channels of a case into one image, on the grid of the first."""
+    volumes: list[Volume] = []
     for path in source.images:
-        if damage := describe_damage(path):
-            problems.append(_error(source, target, path, damage))
-            continue
         try:
-            array, this_grid = read_image(path)
+            volume = read_volume(path, target.reading)
         except ValueError as error:
-            problems.append(_error(source, target, path, str(error).removeprefix(f"{path}: ")))
+            report.error(path, error)
             continue
-        if grid is None:
-            grid = this_grid
-        elif difference := describe_difference(grid, this_grid)[0]:
-            problems.append(_error(source, target, path, f"differs from channel 0 in {difference}"))
-        if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
-            count = int((~np.isfinite(array)).sum())
-            problems.append(_error(source, target, path, f"{count} voxels are NaN or infinite"))
-        channels += list(array)
-    if not problems and len(channels) != target.n_channels:
-        problem = f"{len(channels)} channels, but the data set declares {target.n_channels}"
-        problems.append(_error(source, target, source.images[0], problem))
-    return channels, grid
+        for repair in volume.repairs:
+            report.add("repaired", path, repair, "converted")
+        if volumes and (difference := describe_difference(volumes[0].grid, volume.grid)[0]):
+            report.error(path, f"differs from channel 0 in {difference}")
+        if n_bad := _n_not_finite(volume.array):
+            report.error(path, f"{n_bad} voxels are NaN or infinite")
+        volumes.append(volume)
+    if report.failed:
+        return None
+    arrays = [volume.array for volume in volumes]
+    array = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+    if len(array) != target.n_channels:
+        problem = f"{len(array)} channels, but the data set declares {target.n_channels}"
+        report.error(source.images[0], problem)
+        return None
+    return replace(volumes[0], array=array)
 
 
 def _read_reference(
-    source: SourceCase, target: Target, grid: Grid | None, problems: list[Problem]
+    source: SourceCase, target: Target, volume: Volume, report: Report
 ) -> np.ndarray | None:
-    """Read the label map of a case, of shape (z, y, x), and check it against the image."""
-    path = source.label
-    if damage := describe_damage(path):
-        problems.append(_error(source, target, path, damage))
+    """Read the reference of a case, of shape (z, y, x), and compare the others with it."""
+    reference = np.zeros(volume.grid.shape, np.uint8 if max(target.labels) < 256 else np.uint16)
+    for path in source.labels:
+        values = _read_values(path, target, volume, report)
+        if values is None:
+            continue
+        clash = (reference != 0) & (values != 0) & (reference != values)
+        if clash.any():
+            report.error(path, f"{int(clash.sum())} voxels have another label in another file")
+        np.maximum(reference, values, out=reference, casting="unsafe")
+    if report.failed:
         return None
+    if source.labels and not reference.any():
+        report.add("note", source.labels[0], "the label map is empty", "kept")
+    for path in source.other_labels:
+        values = _read_values(path, target, volume, report)
+        if values is not None and (n_different := int((values != reference).sum())):
+            text = f"differs from the reference in {n_different} voxels"
+            report.add("note", path, text, f"took {target.name(source.labels)}")
+    return reference
+
+
+def _read_values(path: Path, target: Target, volume: Volume, report: Report) -> np.ndarray | None:
+    """Read one label map, of shape (z, y, x), as the values that the data set declares."""
     try:
-        label_map, label_grid = read_labels(path)
+        found = read_label_map(path, volume.grid.shape, target.reading)
     except ValueError as error:
-        problems.append(_error(source, target, path, str(error).removeprefix(f"{path}: ")))
+        report.error(path, error)
         return None
-    values = np.unique(label_map)
-    if not np.isfinite(values).all():
-        problems.append(_error(source, target, path, "the label map holds NaN"))
-    else:
-        wrong = [value for value in values.tolist() if value not in target.labels]
-        if wrong:
-            shown = ", ".join(f"{value:g}" for value in wrong[:5])
-            allowed = ", ".join(str(value) for value in sorted(target.labels))
-            problem = f"label values {shown} are not declared (allowed: {allowed})"
-            problems.append(_error(source, target, path, problem))
-        elif not label_map.any():
-            name = str(path.relative_to(target.raw))
-            note = Problem(source.case, name, "note", "the label map is empty", "kept")
-            problems.append(note)
-    if grid is None:
-        return label_map
-    mismatch, rounding = describe_difference(grid, label_grid)
+    for repair in found.repairs:
+        report.add("repaired", path, repair, "converted")
+    # A format without a grid takes that of the image, and only has to have its shape.
+    same = replace(volume.grid, shape=found.grid.shape)
+    grid = found.grid if knows_its_grid(path) else same
+    mismatch, rounding = describe_difference(volume.grid, grid)
     if mismatch:
-        problems.append(_error(source, target, path, f"differs from its image in {mismatch}"))
-    elif rounding:
-        name = str(path.relative_to(target.raw))
-        problem = f"differs from its image by rounding in {rounding}"
-        problems.append(Problem(source.case, name, "repaired", problem, "took the image's header"))
-    return label_map
+        report.error(path, f"differs from its image in {mismatch}")
+    if rounding:
+        text = f"differs from its image by rounding in {rounding}"
+        report.add("repaired", path, text, "took the image's header")
+    values = found.array[0]
+    if n_bad := _n_not_finite(values):
+        report.error(path, f"{n_bad} voxels are NaN or infinite")
+        return None
+    values = _declared(values, path, target, report)
+    return None if mismatch else values
+
+
+def _declared(values: np.ndarray, path: Path, target: Target, report: Report) -> np.ndarray | None:
+    """Return the values of a label map as integers that the data set declares, if they can be."""
+    if "label_threshold" in target.reading:
+        report.remapped = True
+        return (values > target.reading["label_threshold"]).astype(np.uint8)
+    found = np.unique(values)
+    whole = np.rint(found)
+    inexact = np.abs(found - whole).max()
+    if np.issubdtype(values.dtype, np.floating) and inexact < WHOLE_TOLERANCE:
+        report.remapped = True
+        if inexact:
+            text = f"label values are inexact, by at most {inexact:.1g}"
+            report.add("repaired", path, text, "rounded")
+            values, found = np.rint(values), np.unique(whole)
+    mapping = target.reading["label_values"]
+    known = {value: mapping.get(f"{value:g}", value) for value in found.tolist()}
+    wrong = [value for value, label in known.items() if label not in target.labels]
+    if wrong:
+        shown = ", ".join(f"{value:g}" for value in wrong[:5])
+        allowed = ", ".join(map(str, sorted({*target.labels, *map(int, mapping)})))
+        report.error(path, f"label values {shown} are not declared (allowed: {allowed})")
+        return None
+    if not mapping:
+        return values
+    report.remapped = True
+    return np.array(list(known.values()))[np.searchsorted(found, values)]
+
+
+def _prepare(
+    source: SourceCase,
+    target: Target,
+    volume: Volume,
+    label_map: np.ndarray | None,
+    report: Report,
+) -> tuple[Volume, np.ndarray | None]:
+    """Change image and reference as the data set's description asks."""
+    path = source.images[0]
+    try:
+        if target.reading["drop_blank_slices"]:
+            volume, label_map, notes = drop_blank_slices(volume, label_map)
+            for note in notes:
+                report.add("repaired", path, note, "dropped")
+        if "mammography" in target.reading:
+            laterality = source.covariates.get("laterality", "")
+            options = target.reading["mammography"]
+            volume, label_map, notes = prepare_mammogram(volume, label_map, options, laterality)
+            for note in notes:
+                report.add("note", path, note, "kept")
+    except ValueError as error:
+        report.error(path, error)
+    return volume, label_map
+
+
+def _n_not_finite(array: np.ndarray) -> int:
+    """Return the number of values that are NaN or infinite."""
+    if not np.issubdtype(array.dtype, np.floating):
+        return 0
+    return int(array.size - np.isfinite(array).sum())
 
 
 def raise_problems(problems: list[Problem], where: str) -> None:
@@ -244,7 +371,9 @@ def raise_problems(problems: list[Problem], where: str) -> None:
     """
     errors = [problem for problem in problems if problem.severity == "error"]
     if errors:
-        lines = [f"  {error.file}: {error.problem} ({error.action})" for error in errors]
+        lines = [
+            f"  {error.file or error.case}: {error.problem} ({error.action})" for error in errors
+        ]
         raise ValueError(f"{where}: {len(errors)} problems\n" + "\n".join(lines))
 
 
@@ -260,13 +389,14 @@ def make_dataset_json(dataset: dict, n_training: int) -> dict:
     """
     description = {
         "channel_names": {str(number): name for number, name in enumerate(dataset["channels"])},
-        "labels": dataset["labels"],
+        "labels": dataset.get("labels", {"background": 0}),
         "numTraining": n_training,
         "file_ending": SUFFIX,
         "overwrite_image_reader_writer": "SimpleITKIO",
         "name": dataset["title"],
         "licence": dataset["license"],
         "reference": dataset["source"],
+        "reading": dataset["reading"],  # so that new images are read in the same way
     }
     if "regions_class_order" in dataset:
         description["regions_class_order"] = dataset["regions_class_order"]
@@ -274,25 +404,24 @@ def make_dataset_json(dataset: dict, n_training: int) -> dict:
 
 
 def _duplicates(cases: list[Case]) -> list[Problem]:
-    """Report cases whose images are the same file under two names."""
+    """Report cases whose images are the same file under two names: no harm within a group."""
     problems, first = [], {}
     for case in cases:
         other = first.setdefault(case.image_sha256, case)
         if other is not case:
+            same = case.group == other.group
+            severity, action = ("note", "kept in one group") if same else ("error", "remove one")
             problem = f"the same image as case {other.case!r}"
-            problems.append(Problem(case.case, case.images, "error", problem, "remove one of them"))
+            problems.append(Problem(case.case, case.images, severity, problem, action))
     return problems
 
 
-def _error(source: SourceCase, target: Target, path: Path, problem: str) -> Problem:
-    name = str(path.relative_to(target.raw))
-    return Problem(source.case, name, "error", problem, "mend or replace the file")
-
-
-def _is_ready(path: Path) -> bool:
-    """Say whether nnU-Net can read a file of one channel as it is."""
-    return path.name.endswith(SUFFIX)
+def _is_ready(*paths: Path) -> bool:
+    """Say whether nnU-Net can read a file as it is, and may."""
+    return len(paths) == 1 and paths[0].name.endswith(SUFFIX) and is_clean(paths[0])
 
 
 def _combined(digests: list[str]) -> str:
+    if not digests:
+        return ""
     return digests[0] if len(digests) == 1 else content_key(*digests)

@@ -58,6 +58,64 @@ def save(figure: Figure, path: Path) -> None:
     plt.close(figure)
 
 
+def draw_pairs(pairs: list[tuple[str, np.ndarray, str, np.ndarray, bool]]) -> Figure:
+    """Draw pairs of images beside each other.
+
+    Parameters
+    ----------
+    pairs : list of (str, ndarray, str, ndarray, bool)
+        Title and image, of shape (y, x), of the one and of the other; and whether the pair is to
+        be marked.
+    """
+    n_columns = 3
+    n_rows = max(1, -(-len(pairs) // n_columns))
+    figure, grid = plt.subplots(
+        n_rows, 2 * n_columns, figsize=(12, 2.5 * n_rows), squeeze=False, layout="constrained"
+    )
+    axes = grid.ravel()
+    for axis in axes:
+        axis.axis("off")
+    if not pairs:
+        axes[0].text(0, 0.5, "no near-duplicates", fontsize=12)
+    for number, (name, image, other_name, other_image, marked) in enumerate(pairs):
+        shown = zip(axes[2 * number :], ((name, image), (other_name, other_image)), strict=False)
+        for axis, (title, array) in shown:
+            axis.imshow(array, cmap="gray", interpolation="nearest")
+            axis.set_title(title, fontsize=8, color=COLOURS[5] if marked else "black")
+    return figure
+
+
+def draw_steps(cases: dict[str, tuple[dict[str, np.ndarray], dict[str, np.ndarray]]]) -> Figure:
+    """Draw images after each step of their preparation, a row for each case.
+
+    Parameters
+    ----------
+    cases : dict of str to (dict, dict)
+        For each case its images by the name of the step, and the references whose contours are
+        drawn, by the name of the step; all of shape (y, x).
+    """
+    n_columns = max((len(images) for images, _ in cases.values()), default=1)
+    figure, grid = plt.subplots(
+        max(1, len(cases)),
+        n_columns,
+        figsize=(2.2 * n_columns, 3.2 * max(1, len(cases))),
+        squeeze=False,
+        layout="constrained",
+    )
+    for axis in grid.ravel():
+        axis.axis("off")
+    for row, (name, (images, references)) in zip(grid, cases.items(), strict=False):
+        for number, (axis, (step, image)) in enumerate(zip(row, images.items(), strict=False)):
+            stride = max(1, image.shape[0] // 600)  # as many pixels as the figure can show
+            axis.imshow(image[::stride, ::stride], cmap="gray", interpolation="nearest")
+            if step in references and references[step].any():
+                mask = references[step][::stride, ::stride]
+                axis.contour(mask, [0.5], colors=COLOURS[1], linewidths=1)
+            title = step.replace("_", " ")
+            axis.set_title(title if number else f"{name}\n{title}", fontsize=9)
+    return figure
+
+
 def draw_message(text: str) -> Figure:
     """Draw a figure that says why there is nothing to see."""
     figure = plt.figure(figsize=(6, 1.5))

@@ -1,5 +1,6 @@
 """Configuration, data sets and models: read, checked against their schemas, and cross-checked."""
 
+import importlib
 import re
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +11,7 @@ from jsonschema import Draft202012Validator
 from snakemake.utils import validate
 
 from segflow.content import content_key
+from segflow.labels import foreground_values
 
 PROJECT = Path(__file__).parents[3]
 SCHEMAS = PROJECT / "config" / "schemas"
@@ -75,19 +77,54 @@ def load_descriptions(kind: str) -> dict[str, dict]:
             owner = owners.setdefault(value["id"], path.stem)
             if owner != path.stem:
                 raise ValueError(f"{where}: id {value['id']} is taken by {owner!r}")
-            _check_regions(value, where)
             converters = sorted(path.stem for path in CONVERTERS.glob("[a-z]*.py"))
             if value["converter"] not in converters:
                 raise ValueError(
                     f"{where}: converter: unknown name {value['converter']!r}; known: "
                     f"{', '.join(converters)}"
                 )
+            _check_dataset(value, where)
         descriptions[path.stem] = value
     return descriptions
 
 
-def _check_regions(dataset: dict, where: str) -> None:
-    """Refuse regions without the order in which nnU-Net paints them, and an order without them."""
+def _check_dataset(dataset: dict, where: str) -> None:
+    """Check what a schema cannot: options of the converter, patients, and keys that go together."""
+    converter = importlib.import_module(f"segflow.datasets.{dataset['converter']}")
+    schema = {"properties": converter.OPTIONS, "additionalProperties": False}
+    problems = [
+        f"options: {'.'.join(map(str, error.absolute_path))} {error.message}".replace("  ", " ")
+        for error in Draft202012Validator(schema).iter_errors(dataset["options"])
+    ]
+    rule = dataset.get("patient", "(.*)")
+    try:
+        if rule != "dicom" and re.compile(rule).groups != 1:
+            problems.append(f"patient: {rule!r} needs one group in parentheses")
+    except re.error as error:
+        problems.append(f"patient: {rule!r} is no regular expression ({error})")
+    if rule == "dicom" and not dataset["pseudonyms"]:
+        problems.append("patient: dicom needs pseudonyms: true")
+    contours = dataset["reading"]["contours"]
+    if dataset["options"].get("rois", contours) != contours:
+        problems.append(f"options: rois must be those of reading.contours, {contours}")
+    if not hasattr(converter, "describe"):
+        problems += [f"{key}: is required" for key in ("channels",) if key not in dataset]
+    if problems:
+        raise ValueError(f"{where}: " + "; ".join(sorted(problems)))
+    values = dataset["reading"]["label_values"]  # YAML reads its keys as numbers
+    dataset["reading"]["label_values"] = {str(key): value for key, value in values.items()}
+    if "labels" in dataset:
+        _check_labels(dataset, where)
+
+
+def _check_labels(dataset: dict, where: str) -> None:
+    """Refuse labels with gaps, and regions without the order in which nnU-Net paints them."""
+    values = foreground_values(dataset["labels"])
+    if values != list(range(1, len(values) + 1)):
+        raise ValueError(
+            f"{where}: labels: values must be consecutive integers, found {values}; reading."
+            "label_values brings others there"
+        )
     regions = [value for value in dataset["labels"].values() if isinstance(value, list)]
     needed = len(dataset["labels"]) - 1 if regions else 0
     order = dataset.get("regions_class_order", [])
@@ -117,6 +154,10 @@ class Run:
         self.config = check(config, "config", "configuration")
         all_datasets, all_models = load_descriptions("dataset"), load_descriptions("model")
         self.datasets = _chosen(config["datasets"], all_datasets, "datasets")
+        for name in (*config["raw_folders"], *config["splits"], *config["published_splits"]):
+            _chosen([name], self.datasets, "raw_folders, splits and published_splits")
+        for name in self.datasets:
+            self._describe(name)
         models = _chosen(config["models"], all_models, "models")
         for name in list(models):
             previous = models[name].get("previous_model")
@@ -126,11 +167,29 @@ class Run:
         self.n_folds: int = config["n_folds"]
         self.folds: list[int] = sorted(config["folds"]) or list(range(self.n_folds))
         self._check_folds(self.folds, "folds")
-        for name in (*config["raw_folders"], *config["splits"]):
-            _chosen([name], self.datasets, "raw_folders and splits")
         self._check_models()
         self._check_ensembles()
         self._check_selection()
+
+    def _describe(self, name: str) -> None:
+        """Take from the raw folder what the description of a data set leaves out."""
+        dataset = self.datasets[name]
+        converter = importlib.import_module(f"segflow.datasets.{dataset['converter']}")
+        where = f"config/datasets/{name}.yaml"
+        if not {"channels", "labels"} <= dataset.keys() and hasattr(converter, "describe"):
+            raw = self.raw_folder(name)
+            try:
+                found = converter.describe(raw)
+            except (FileNotFoundError, ValueError) as error:
+                raise ValueError(f"{where}: channels or labels are left out, and {error}") from None
+            if "labels" in dataset:  # which the order of regions belongs to
+                found.pop("regions_class_order", None)
+            dataset = self.datasets[name] = check({**found, **dataset}, "dataset", where)
+            _check_dataset(dataset, where)
+        if "labels" not in dataset and self.config["models"]:
+            raise ValueError(
+                f"{where}: has no labels, so there is nothing to segment; leave `models` empty"
+            )
 
     def _check_folds(self, folds: list[int], key: str) -> None:
         for fold in folds:
@@ -203,6 +262,16 @@ class Run:
         if dataset in self.config["raw_folders"]:
             return Path(self.config["raw_folders"][dataset]).absolute()
         return PROJECT / self.datasets[dataset]["raw"]
+
+    def part_rule(self, dataset: str) -> dict[str, Any]:
+        """Return the parameters of `segflow.parts.PartRule` of a data set."""
+        description = self.datasets[dataset]
+        return {
+            "held_out": description.get("held_out", 0.0),
+            "published": dataset in self.config["published_splits"],
+            "random_split": description.get("random_split"),
+            "seed": self.config["seed"],
+        }
 
     def nnunet_name(self, dataset: str) -> str:
         """Return nnU-Net's name of a data set."""

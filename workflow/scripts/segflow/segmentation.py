@@ -14,13 +14,14 @@ from segflow.cases import Case
 from segflow.content import read_json
 from segflow.convert import Target, convert_cases, raise_problems
 from segflow.ensembling import Member, ensemble_cases
+from segflow.formats import image_ending
 from segflow.images import SUFFIX
 from segflow.manifests import write_manifest
 from segflow.nnunet import use_folders
 from segflow.postprocessing import postprocess_cases
 from segflow.prediction import load_predictor, predict_fold, prediction_keys
 from segflow.preprocessing import preprocess_cases
-from segflow.sources import SourceCase
+from segflow.sources import SourceCase, visible
 from segflow.training import choose_device, fold_folder
 
 PROCEDURE = 1  # move it when segmentations would come out differently
@@ -65,34 +66,35 @@ class Session:
 
 
 def find_images(folder: Path, n_channels: int) -> list[SourceCase]:
-    """Find new images: ``CASE_0000.nii.gz`` and so on, or ``CASE.nii.gz`` of a single channel.
+    """Find new images: ``CASE_0000.nii.gz`` and so on, or one file ``CASE.nii.gz``.
 
     Parameters
     ----------
     folder : Path
-        Folder of the images; other files in it are not looked at.
+        Folder of the images, in any format that `segflow.formats` reads; files of other formats
+        are not looked at.
     n_channels : int
-        Channels that each case must have.
+        Channels that each case must have; one file may hold several.
 
     Raises
     ------
     FileNotFoundError
         If there are no images, or a case lacks a channel.
     """
-    paths = [path for path in folder.glob(f"*{SUFFIX}") if not path.name.startswith(".")]
     number = r"_0000$" if n_channels == 1 else r"_\d{4}$"
-    found: dict[str, list[str]] = {}
-    for name in sorted(path.name.removesuffix(SUFFIX) for path in paths):
-        found.setdefault(re.sub(number, "", name), []).append(name)
+    found: dict[str, dict[str, Path]] = {}
+    for path in visible(folder):
+        if ending := image_ending(path):
+            name = path.name.removesuffix(ending)
+            found.setdefault(re.sub(number, "", name), {})[name] = path
     if not found:
         raise FileNotFoundError(f"{folder}: expected images CASE_0000{SUFFIX}, found none")
-    for case, channels in found.items():
+    for case, files in found.items():
         wanted = [f"{case}_{number:04d}" for number in range(n_channels)]
-        if channels != wanted and (n_channels > 1 or channels != [case]):
-            raise FileNotFoundError(f"{folder}: case {case!r} needs {wanted}, found {channels}")
+        if list(files) != wanted and list(files) != [case]:
+            raise FileNotFoundError(f"{folder}: case {case!r} needs {wanted}, found {list(files)}")
     return [
-        SourceCase(case, case, "test", tuple(folder / f"{c}{SUFFIX}" for c in channels), None)
-        for case, channels in found.items()
+        SourceCase(case, case, "test", tuple(files.values()), None) for case, files in found.items()
     ]
 
 
@@ -175,7 +177,8 @@ def main(arguments: list[str] | None = None) -> None:
     dataset_json = read_json(options.results / "nnUNet_raw" / options.nnunet_name / "dataset.json")
     n_channels = len(dataset_json["channel_names"])
     sources = find_images(options.images, n_channels)
-    target = Target(options.images, work / "raw", n_channels, frozenset({0}))
+    rules = dataset_json["reading"]
+    target = Target(options.images, work / "raw", n_channels, frozenset({0}), rules)
     cases, problems, _ = convert_cases(sources, "test", target, options.threads)
     raise_problems(problems, str(options.images))
     session = Session(

@@ -58,7 +58,27 @@ def make_folds(cases: list[Case], n_folds: int, seed: int) -> list[Fold]:
     ]
 
 
-def check_folds(folds: list[Fold], cases: list[Case], n_folds: int, where: str) -> None:
+def published_folds(cases: list[Case]) -> list[Fold]:
+    """Return the one fold that the published training and validation cases make.
+
+    Parameters
+    ----------
+    cases : list of Case
+        The training cases.
+
+    Returns
+    -------
+    list of dict
+        One fold, see `make_folds`; none if no case is published for validation.
+    """
+    val = sorted(case.case for case in cases if case.published_split == "val")
+    train = sorted(case.case for case in cases if case.published_split != "val")
+    return [{"train": train, "val": val}] if val else []
+
+
+def check_folds(
+    folds: list[Fold], cases: list[Case], n_folds: int, where: str, leaky: bool = False
+) -> None:
     """Refuse folds that leak, repeat or forget cases.
 
     Parameters
@@ -71,6 +91,8 @@ def check_folds(folds: list[Fold], cases: list[Case], n_folds: int, where: str) 
         Number of folds that the run asks for.
     where : str
         Name of the file, for the messages.
+    leaky : bool
+        Whether groups may lie on both sides, as in a published split that was asked for.
 
     Raises
     ------
@@ -94,7 +116,7 @@ def check_folds(folds: list[Fold], cases: list[Case], n_folds: int, where: str) 
             if len(set(fold[side])) != len(fold[side]):
                 problems.append(f"fold {number} names a case twice under {side!r}")
         torn = {group_of[name] for name in fold["train"]} & {group_of[name] for name in fold["val"]}
-        if torn:
+        if torn and not leaky:
             problems.append(
                 f"fold {number} has groups on both sides: {', '.join(sorted(torn)[:5])}"
             )
@@ -103,7 +125,8 @@ def check_folds(folds: list[Fold], cases: list[Case], n_folds: int, where: str) 
                 problems.append(
                     f"case {name!r} is validated in folds {validated[name]} and {number}"
                 )
-    forgotten = sorted(set(group_of) - set(validated))
+    # A single fold has its validation cases, the way published splits have them.
+    forgotten = sorted(set(group_of) - set(validated)) if n_folds > 1 else []
     if forgotten and not problems:
         problems.append(f"cases that no fold validates: {', '.join(forgotten[:5])}")
     if problems:

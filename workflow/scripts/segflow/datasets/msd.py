@@ -6,13 +6,16 @@ tasks; where somebody put it, its labels serve as references of the test cases.
 """
 
 from pathlib import Path
+from typing import Any
 
-from segflow.sources import SourceCase
+from segflow.datasets import nnunet
+from segflow.sources import Catalogue, Problem, SourceCase, no_cases, visible
 
+OPTIONS: dict[str, dict] = {}
 SUFFIX = ".nii.gz"
 
 
-def find_cases(raw: Path) -> list[SourceCase]:
+def find_cases(raw: Path) -> Catalogue:
     """Return the training and test cases of the task in `raw`.
 
     The Decathlon does not say which cases show the same patient: each case counts as one.
@@ -21,40 +24,35 @@ def find_cases(raw: Path) -> list[SourceCase]:
     ------
     FileNotFoundError
         If `raw` has no ``imagesTr`` with images.
-    ValueError
-        If a training image has no label or a label no image.
     """
-    training = _names(raw / "imagesTr")
-    if not training:
-        raise FileNotFoundError(
-            f"{raw}: expected imagesTr/*{SUFFIX} and labelsTr/*{SUFFIX} of a Decathlon task, found "
-            + (", ".join(sorted(path.name for path in raw.iterdir())) or "an empty folder")
-        )
-    problems = [
-        *_unpaired(training, _names(raw / "labelsTr"), "imagesTr", "labelsTr"),
-        *_unpaired(_names(raw / "labelsTr"), training, "labelsTr", "imagesTr"),
-    ]
-    test_labels = _names(raw / "labelsTs")
-    problems += _unpaired(test_labels, _names(raw / "imagesTs"), "labelsTs", "imagesTs")
-    if problems:
-        raise ValueError(f"{raw}: " + "; ".join(problems))
-    cases = [_case(raw, name, "train", labelled=True) for name in training]
-    cases += [_case(raw, name, "test", name in test_labels) for name in _names(raw / "imagesTs")]
-    return cases
+    if not _names(raw / "imagesTr"):
+        expected = f"imagesTr/*{SUFFIX} and labelsTr/*{SUFFIX} of a Decathlon task"
+        raise no_cases(raw, expected)
+    cases, problems = [], []
+    for split, part in (("train", "Tr"), ("test", "Ts")):
+        images, labels = _names(raw / f"images{part}"), _names(raw / f"labels{part}")
+        needed = images if split == "train" else []
+        problems += _unpaired(needed, labels, f"images{part}", f"labels{part}")
+        problems += _unpaired(labels, images, f"labels{part}", f"images{part}")
+        for name in images:
+            label = raw / f"labels{part}" / f"{name}{SUFFIX}" if name in labels else None
+            image = raw / f"images{part}" / f"{name}{SUFFIX}"
+            cases.append(SourceCase(name, name, split, (image,), (label,) if label else None))
+    return Catalogue(cases, problems)
+
+
+def describe(raw: Path) -> dict[str, Any]:
+    """Return names of channels and labels; see `segflow.datasets.nnunet.describe`."""
+    return nnunet.describe(raw)
 
 
 def _names(folder: Path) -> list[str]:
-    """Return the case names in a folder, without the ``._`` files that macOS leaves."""
-    paths = folder.glob(f"*{SUFFIX}") if folder.is_dir() else ()
-    return sorted(p.name.removesuffix(SUFFIX) for p in paths if not p.name.startswith("."))
+    """Return the case names in a folder."""
+    return [path.name.removesuffix(SUFFIX) for path in visible(folder, f"*{SUFFIX}")]
 
 
-def _unpaired(names: list[str], partners: list[str], here: str, there: str) -> list[str]:
-    missing = sorted(set(names) - set(partners))
-    return [f"{here}/{name}{SUFFIX} has no partner in {there}" for name in missing]
-
-
-def _case(raw: Path, name: str, split: str, labelled: bool) -> SourceCase:
-    part = "Tr" if split == "train" else "Ts"
-    label = raw / f"labels{part}" / f"{name}{SUFFIX}" if labelled else None
-    return SourceCase(name, name, split, (raw / f"images{part}" / f"{name}{SUFFIX}",), label)
+def _unpaired(names: list[str], partners: list[str], here: str, there: str) -> list[Problem]:
+    return [
+        Problem(name, f"{here}/{name}{SUFFIX}", "error", f"has no partner in {there}", "add it")
+        for name in sorted(set(names) - set(partners))
+    ]

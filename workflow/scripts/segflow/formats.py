@@ -1,0 +1,256 @@
+"""Raw files of any format, read into one kind of image and checked while they are read.
+
+What a format leaves open, a data set's description says under ``reading``.
+"""
+
+import re
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import nibabel
+import numpy as np
+from isal import igzip, isal_zlib
+from nibabel.arrayproxy import ArrayProxy
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
+
+from segflow.contours import read_contours
+from segflow.dicom import is_dicom, read_dicom
+from segflow.images import Grid, read_grid, read_image
+from segflow.pictures import SUFFIXES as PICTURES
+from segflow.pictures import read_mask, read_picture
+
+NIFTI = (".nii", ".nii.gz")
+FREE_TEXTS = ("descrip", "aux_file", "intent_name", "data_type", "db_name")
+PROGRAM = re.compile(rb"(FSL|ITK|SimpleITK)?[\d.]+")  # a program and its version
+# A direction matrix that is this close to a rotation was rounded; one further off is sheared.
+ORTHONORMAL_TOLERANCE = 1e-2
+
+
+OTHERS = (".nrrd", ".mha", ".mhd", ".npy", ".dcm")
+
+
+def image_ending(path: Path) -> str:
+    """Return the ending by which a file is known as an image; empty if it is not known as one."""
+    for ending in (*NIFTI[::-1], *OTHERS, *PICTURES):
+        if path.name.lower().endswith(ending):
+            return path.name[-len(ending) :]
+    return ""
+
+
+@dataclass(frozen=True)
+class Volume:
+    """An image as it was read.
+
+    Parameters
+    ----------
+    array : ndarray
+        Of shape (channel, z, y, x).
+    grid : Grid
+        Where the voxels lie.
+    repairs : list of str
+        What had to be changed to read it.
+    photometric, laterality : str
+        Of DICOM files: how grey values are shown, and ``L`` or ``R`` of a breast.
+    """
+
+    array: np.ndarray
+    grid: Grid
+    repairs: list[str] = field(default_factory=list)
+    photometric: str = ""
+    laterality: str = ""
+
+
+def read_volume(path: Path, reading: dict) -> Volume:
+    """Read and check an image of any known format.
+
+    Parameters
+    ----------
+    path : Path
+        A NIfTI, NRRD, MetaImage, PNG, JPEG, BMP, TIFF, DICOM or ``.npy`` file, or the folder of
+        one DICOM series.
+    reading : dict
+        The rules of the data set (``reading`` in its description).
+
+    Raises
+    ------
+    ValueError
+        With the file's name, if it is damaged or cannot be read.
+    """
+    if path.is_dir() or path.suffix.lower() == ".dcm":
+        return _read_dicom(path)
+    if path.name.endswith(NIFTI):
+        return _read_nifti(path)
+    if path.suffix == ".npy":
+        array = _read_array(path)
+        return Volume(array[None], _grid(array.shape, reading))
+    if path.suffix.lower() in PICTURES:
+        array, repairs = read_picture(path, reading["picture_mode"])
+        return Volume(array, _grid(array.shape[1:], reading), repairs)
+    if is_dicom(path):
+        return _read_dicom(path)
+    if path.suffix == ".mha":
+        _check_metaimage(path)
+    return Volume(*read_image(path))
+
+
+def read_label_map(path: Path, shape: tuple[int, ...], reading: dict) -> Volume:
+    """Read a file of a reference segmentation, with the values that it holds.
+
+    Parameters
+    ----------
+    path : Path
+        A file as in `read_volume`, or an XML file of contours.
+    shape : tuple of int
+        Of the image, as (z, y, x): contours do not know it.
+    reading : dict
+        See `read_volume`.
+
+    Raises
+    ------
+    ValueError
+        If it is damaged, cannot be read or has several channels.
+    """
+    if path.suffix.lower() == ".xml":
+        mask, findings = read_contours(path, shape[1:], reading["contours"])
+        return Volume(mask[None, None], _grid((1, *mask.shape), reading), findings)
+    if path.suffix.lower() in PICTURES:
+        array = read_mask(path)
+        return Volume(array[None], _grid(array.shape, reading))
+    volume = read_volume(path, reading)
+    if len(volume.array) != 1:
+        raise ValueError(f"{path}: a label map has one channel, found {len(volume.array)}")
+    return volume
+
+
+def knows_its_grid(path: Path) -> bool:
+    """Say whether a format stores spacing, origin and direction."""
+    return path.suffix.lower() not in (*PICTURES, ".npy", ".xml")
+
+
+def is_clean(path: Path) -> bool:
+    """Say whether a ``.nii.gz`` file holds no words but a program's name.
+
+    The header's free text, extensions and the name that gzip stores may tell who was scanned,
+    where and when.
+    """
+    with path.open("rb") as file:
+        stored_name = file.read(4)[3] & 0b11100  # the flags of gzip: extra field, name, comment
+    with igzip.open(path) as file:
+        header = nibabel.Nifti1Header.from_fileobj(file, check=False)
+    texts = [bytes(header[name]).strip(b"\0 ") for name in FREE_TEXTS]
+    harmless = all(text in (b"", b"none") or PROGRAM.fullmatch(text) for text in texts)
+    return harmless and not stored_name and not header.extensions
+
+
+def _read_dicom(path: Path) -> Volume:
+    image = read_dicom(path)
+    return Volume(image.array, image.grid, [], image.photometric, image.laterality)
+
+
+def _read_nifti(path: Path) -> Volume:
+    """Read a NIfTI file, with its checksum.
+
+    SimpleITK returns what it could read of a truncated or corrupt gzip file, and turns NaN in
+    NIfTI files into 0: so the voxels come from nibabel, and only the grid from SimpleITK.
+    """
+    try:
+        content = path.read_bytes()
+        if path.suffix == ".gz":
+            content = igzip.decompress(content)
+    except (OSError, EOFError, zlib.error, isal_zlib.error) as error:
+        raise ValueError(f"{path}: the gzip file is damaged ({error})") from None
+    try:
+        image = nibabel.Nifti1Image.from_bytes(content)
+        values = _stored_or_scaled(content, image.dataobj)
+    except (ImageFileError, HeaderDataError, WrapStructError, ValueError, OSError) as error:
+        raise ValueError(f"{path}: cannot be read as NIfTI ({error})") from None
+    if values.dtype.names:
+        raise ValueError(f"{path}: cannot be read (colour in NIfTI: give one file per channel)")
+    while values.ndim > 4 and values.shape[3] == 1:
+        values = values[:, :, :, 0]
+    if not 2 <= values.ndim <= 4:
+        raise ValueError(f"{path}: cannot be read (2, 3 or 4 axes are allowed: {values.ndim})")
+    array = values.T if values.ndim == 4 else values.T[None]
+    if values.ndim == 2:
+        array = array[:, None]
+    if array.dtype == np.float64:
+        array = array.astype(np.float32)
+    try:
+        return Volume(array, read_grid(path))
+    except ValueError:
+        grid, repair = _orthonormal_grid(path, image.affine, array.shape[1:])
+        return Volume(array, grid, [repair])
+
+
+def _stored_or_scaled(content: bytes, voxels: ArrayProxy) -> np.ndarray:
+    """Return the voxels of a NIfTI file: a view of its content, unless they must be scaled."""
+    if (voxels.slope, voxels.inter) != (1, 0):
+        return np.asanyarray(voxels)
+    try:
+        return np.ndarray(voxels.shape, voxels.dtype, content, voxels.offset, order="F")
+    except TypeError as error:
+        raise ValueError(error) from None
+
+
+def _orthonormal_grid(path: Path, affine: np.ndarray, shape: tuple[int, ...]) -> tuple[Grid, str]:
+    """Return the grid of a file whose axes are not quite at right angles.
+
+    Raises
+    ------
+    ValueError
+        If the axes are further off than rounding explains.
+    """
+    matrix = np.diag([-1, -1, 1]) @ affine[:3, :3]
+    spacing = np.linalg.norm(matrix, axis=0)
+    if not (np.isfinite(spacing).all() and spacing.all()):
+        raise ValueError(f"{path}: cannot be read (the header gives no spacing)")
+    left, _, right = np.linalg.svd(matrix / spacing)
+    deviation = np.abs(left @ right - matrix / spacing).max()
+    if deviation > ORTHONORMAL_TOLERANCE:
+        raise ValueError(
+            f"{path}: the axes are not at right angles (direction cosines differ from a rotation "
+            f"by {deviation:.3g}, allowed: {ORTHONORMAL_TOLERANCE:g})"
+        )
+    origin = np.array([-1, -1, 1]) * affine[:3, 3]
+    grid = Grid(
+        tuple(shape),
+        tuple(float(value) for value in spacing[::-1]),
+        tuple(float(value) for value in origin),
+        tuple(float(value) for value in (left @ right).flat),
+    )
+    return grid, f"direction cosines differ from a rotation by {deviation:.3g}"
+
+
+def _read_array(path: Path) -> np.ndarray:
+    """Read an array of shape (row, column, slice) or (row, column) as (z, y, x)."""
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise ValueError(f"{path}: cannot be read as an array ({error})") from None
+    if array.ndim not in (2, 3) or not array.size:
+        raise ValueError(f"{path}: needs 2 or 3 axes that are not empty, found {array.shape}")
+    array = np.ascontiguousarray(array[None] if array.ndim == 2 else np.moveaxis(array, -1, 0))
+    return array.astype(np.float32) if array.dtype == np.float64 else array
+
+
+def _check_metaimage(path: Path) -> None:
+    """Check the compressed part of a MetaImage, which SimpleITK reads without its checksum."""
+    content = path.read_bytes()
+    header, _, data = content.partition(b"ElementDataFile = LOCAL\n")
+    if b"CompressedData = True" in header and data:
+        try:
+            isal_zlib.decompress(data)
+        except (isal_zlib.error, EOFError) as error:
+            raise ValueError(f"{path}: the compressed data are damaged ({error})") from None
+
+
+def _grid(shape: tuple[int, ...], reading: dict) -> Grid:
+    """Return the grid of a format that knows none: the data set's spacing, at the origin."""
+    flat = shape[0] == 1
+    spacing = tuple(float(value) for value in reading["spacing_mm"])
+    size = 2 if flat else 3
+    direction = tuple(float(value) for value in np.eye(size).flat)
+    return Grid(tuple(shape), (1.0, *spacing[1:]) if flat else spacing, (0.0,) * size, direction)
