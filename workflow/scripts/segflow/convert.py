@@ -103,12 +103,16 @@ def convert_case(
 ) -> tuple[Case | None, list[Problem], dict[Path, str]]:
     """Check one case and write it in nnU-Net's raw layout; see `convert_cases`."""
     report = Report(source, target)
+    sha256 = {}
     for path in source.files:
-        if not path.is_file():
+        try:
+            sha256[path] = file_sha256(path)
+        except FileNotFoundError:
             report.error(path, "the file is missing")
+        except OSError as error:
+            report.error(path, f"cannot be read ({error.strerror})")
     if report.failed:
-        return None, report.problems, {}
-    sha256 = {path: file_sha256(path) for path in source.files}
+        return None, report.problems, sha256
     case = Case(
         case=source.case,
         patient=source.patient,
@@ -208,8 +212,8 @@ class Report:
         self.problems.append(Problem(self.case, name, severity, problem, action))
 
     def error(self, path: Path, problem: str | ValueError) -> None:
-        """Add something that stops the conversion; the file's name is not said twice."""
-        text = str(problem).removeprefix(f"{path}: ")
+        """Add something that stops the conversion; the names of file and folder are said once."""
+        text = str(problem).removeprefix(f"{path}: ").removeprefix(f"{path}/")
         self.add("error", path, text, "mend or replace the file")
 
     @property

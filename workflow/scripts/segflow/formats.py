@@ -3,9 +3,12 @@
 What a format leaves open, a data set's description says under ``reading``.
 """
 
+import math
+import os
 import re
 import zlib
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import nibabel
@@ -18,15 +21,17 @@ from nibabel.wrapstruct import WrapStructError
 
 from segflow.contours import read_contours
 from segflow.dicom import is_dicom, read_dicom
-from segflow.images import Grid, read_grid, read_image
+from segflow.images import NIFTI_OFFSET, Grid, read_grid, read_image
 from segflow.pictures import SUFFIXES as PICTURES
 from segflow.pictures import read_mask, read_picture
 
 NIFTI = (".nii", ".nii.gz")
 FREE_TEXTS = ("descrip", "aux_file", "intent_name", "data_type", "db_name")
-PROGRAM = re.compile(rb"(FSL|ITK|SimpleITK)?[\d.]+")  # a program and its version
+# A program and its version, which cannot be mistaken for a date; FSL writes its version alone.
+PROGRAM = re.compile(rb"(FSL|ITK|SimpleITK)[\d.]+|[1-9]\.0(\.\d{1,2})?")
 # A direction matrix that is this close to a rotation was rounded; one further off is sheared.
 ORTHONORMAL_TOLERANCE = 1e-2
+EXACT_TOLERANCE = 1e-5  # closer than this there is nothing to repair
 
 
 OTHERS = (".nrrd", ".mha", ".mhd", ".npy", ".dcm")
@@ -88,12 +93,15 @@ def read_volume(path: Path, reading: dict) -> Volume:
         return Volume(array[None], _grid(array.shape, reading))
     if path.suffix.lower() in PICTURES:
         array, repairs = read_picture(path, reading["picture_mode"])
-        return Volume(array, _grid(array.shape[1:], reading), repairs)
+        return Volume(_as_numbers(path, array), _grid(array.shape[1:], reading), repairs)
     if is_dicom(path):
         return _read_dicom(path)
-    if path.suffix == ".mha":
-        _check_metaimage(path)
-    return Volume(*read_image(path))
+    _check_compressed(path)
+    array, grid = read_image(path)
+    direction, deviation = _closest_rotation(path, grid.direction)
+    if deviation < EXACT_TOLERANCE:
+        return Volume(array, grid)
+    return Volume(array, replace(grid, direction=direction), [_deviates(deviation)])
 
 
 def read_label_map(path: Path, shape: tuple[int, ...], reading: dict) -> Volume:
@@ -133,16 +141,21 @@ def knows_its_grid(path: Path) -> bool:
 def is_clean(path: Path) -> bool:
     """Say whether a ``.nii.gz`` file holds no words but a program's name.
 
-    The header's free text, extensions and the name that gzip stores may tell who was scanned,
-    where and when.
+    The header's free text, extensions, the name that gzip stores and bytes before and after the
+    voxels may tell who was scanned, where and when.
     """
     with path.open("rb") as file:
         stored_name = file.read(4)[3] & 0b11100  # the flags of gzip: extra field, name, comment
+        file.seek(-4, os.SEEK_END)
+        n_bytes = int.from_bytes(file.read(4), "little")  # modulo 2**32, of the last gzip member
     with igzip.open(path) as file:
         header = nibabel.Nifti1Header.from_fileobj(file, check=False)
     texts = [bytes(header[name]).strip(b"\0 ") for name in FREE_TEXTS]
     harmless = all(text in (b"", b"none") or PROGRAM.fullmatch(text) for text in texts)
-    return harmless and not stored_name and not header.extensions
+    n_voxels = math.prod(header.get_data_shape())
+    n_expected = NIFTI_OFFSET + n_voxels * header.get_data_dtype().itemsize
+    nothing_else = n_bytes == n_expected % 2**32 and not header.extensions
+    return harmless and not stored_name and nothing_else
 
 
 def _read_dicom(path: Path) -> Volume:
@@ -169,6 +182,7 @@ def _read_nifti(path: Path) -> Volume:
         raise ValueError(f"{path}: cannot be read as NIfTI ({error})") from None
     if values.dtype.names:
         raise ValueError(f"{path}: cannot be read (colour in NIfTI: give one file per channel)")
+    values = _as_numbers(path, values)
     while values.ndim > 4 and values.shape[3] == 1:
         values = values[:, :, :, 0]
     if not 2 <= values.ndim <= 4:
@@ -176,13 +190,15 @@ def _read_nifti(path: Path) -> Volume:
     array = values.T if values.ndim == 4 else values.T[None]
     if values.ndim == 2:
         array = array[:, None]
-    if array.dtype == np.float64:
-        array = array.astype(np.float32)
+    repairs = []
     try:
-        return Volume(array, read_grid(path))
+        grid = read_grid(path)
     except ValueError:
         grid, repair = _orthonormal_grid(path, image.affine, array.shape[1:])
-        return Volume(array, grid, [repair])
+        repairs.append(repair)
+    if not np.isfinite([*grid.spacing_mm, *grid.origin_mm, *grid.direction]).all():
+        raise ValueError(f"{path}: cannot be read (its spacing, origin or direction is no number)")
+    return Volume(array, grid, repairs)
 
 
 def _stored_or_scaled(content: bytes, voxels: ArrayProxy) -> np.ndarray:
@@ -207,44 +223,85 @@ def _orthonormal_grid(path: Path, affine: np.ndarray, shape: tuple[int, ...]) ->
     spacing = np.linalg.norm(matrix, axis=0)
     if not (np.isfinite(spacing).all() and spacing.all()):
         raise ValueError(f"{path}: cannot be read (the header gives no spacing)")
-    left, _, right = np.linalg.svd(matrix / spacing)
-    deviation = np.abs(left @ right - matrix / spacing).max()
-    if deviation > ORTHONORMAL_TOLERANCE:
-        raise ValueError(
-            f"{path}: the axes are not at right angles (direction cosines differ from a rotation "
-            f"by {deviation:.3g}, allowed: {ORTHONORMAL_TOLERANCE:g})"
-        )
+    direction, deviation = _closest_rotation(path, (matrix / spacing).flat)
     origin = np.array([-1, -1, 1]) * affine[:3, 3]
     grid = Grid(
         tuple(shape),
         tuple(float(value) for value in spacing[::-1]),
         tuple(float(value) for value in origin),
-        tuple(float(value) for value in (left @ right).flat),
+        direction,
     )
-    return grid, f"direction cosines differ from a rotation by {deviation:.3g}"
+    return grid, _deviates(deviation)
+
+
+def _closest_rotation(path: Path, cosines: Iterable[float]) -> tuple[tuple[float, ...], float]:
+    """Return the rotation, or rotation and flip, next to direction cosines, and their difference.
+
+    Raises
+    ------
+    ValueError
+        If the axes are further off right angles than rounding explains.
+    """
+    cosines = np.array([*cosines])
+    size = math.isqrt(cosines.size)
+    left, _, right = np.linalg.svd(cosines.reshape(size, size))
+    rotation = (left @ right).ravel()
+    deviation = float(np.abs(rotation - cosines).max())
+    if deviation > ORTHONORMAL_TOLERANCE:
+        raise ValueError(
+            f"{path}: the axes are not at right angles ({_deviates(deviation)}, allowed: "
+            f"{ORTHONORMAL_TOLERANCE:g})"
+        )
+    return tuple(rotation.tolist()), deviation
+
+
+def _deviates(deviation: float) -> str:
+    return f"direction cosines differ from a rotation by {deviation:.3g}"
 
 
 def _read_array(path: Path) -> np.ndarray:
     """Read an array of shape (row, column, slice) or (row, column) as (z, y, x)."""
     try:
-        array = np.load(path, allow_pickle=False)
+        with path.open("rb") as file:  # np.load would take archives, too, and speak of pickles
+            array = np.lib.format.read_array(file, allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
         raise ValueError(f"{path}: cannot be read as an array ({error})") from None
     if array.ndim not in (2, 3) or not array.size:
         raise ValueError(f"{path}: needs 2 or 3 axes that are not empty, found {array.shape}")
     array = np.ascontiguousarray(array[None] if array.ndim == 2 else np.moveaxis(array, -1, 0))
-    return array.astype(np.float32) if array.dtype == np.float64 else array
+    return _as_numbers(path, array)
 
 
-def _check_metaimage(path: Path) -> None:
-    """Check the compressed part of a MetaImage, which SimpleITK reads without its checksum."""
+def _as_numbers(path: Path, array: np.ndarray) -> np.ndarray:
+    """Return an array in a data type that can be written as NIfTI, and is not larger than need be.
+
+    Raises
+    ------
+    ValueError
+        If its values are no real numbers.
+    """
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{path}: its values are {array.dtype}; only real numbers are allowed")
+    if array.dtype.kind == "b":
+        return array.astype(np.uint8)
+    narrow = array.dtype.kind != "f" or array.dtype.itemsize == 4
+    return array if narrow else array.astype(np.float32)
+
+
+def _check_compressed(path: Path) -> None:
+    """Check the compressed part of MetaImage and NRRD, of which SimpleITK ignores the checksum."""
     content = path.read_bytes()
-    header, _, data = content.partition(b"ElementDataFile = LOCAL\n")
-    if b"CompressedData = True" in header and data:
-        try:
-            isal_zlib.decompress(data)
-        except (isal_zlib.error, EOFError) as error:
-            raise ValueError(f"{path}: the compressed data are damaged ({error})") from None
+    try:
+        if path.suffix == ".mha":
+            header, _, data = content.partition(b"ElementDataFile = LOCAL\n")
+            if b"CompressedData = True" in header and data:
+                isal_zlib.decompress(data)
+        elif path.suffix == ".nrrd":
+            header, *data = re.split(rb"\r?\n\r?\n", content, maxsplit=1)
+            if re.search(rb"(?im)^encoding: *gz(ip)?\s*$", header) and data:
+                igzip.decompress(data[0])
+    except (OSError, EOFError, zlib.error, isal_zlib.error) as error:
+        raise ValueError(f"{path}: cannot be read (damaged compressed data: {error})") from None
 
 
 def _grid(shape: tuple[int, ...], reading: dict) -> Grid:
