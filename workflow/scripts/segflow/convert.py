@@ -144,7 +144,14 @@ def convert_case(
     images, labels = Ledger(images_folder), Ledger(labels_folder)
     facts = images.find(source.case, key)
     labelled = source.labels is not None
-    if facts is not None and (not labelled or labels.find(source.case, key) is not None):
+    # A problem names its file, which may have been renamed since.
+    names = {target.name([path]) for path in (*source.images, *source.label_files)}
+    if (
+        facts is not None
+        and (not labelled or labels.find(source.case, key) is not None)
+        and _are_as_placed(target.folder, facts.get("placed", {}), sha256)
+        and {problem["file"] for problem in facts["problems"]} <= names
+    ):
         problems = [Problem(**problem) for problem in facts["problems"]]
         return replace(case, shape=facts["shape"], spacing_mm=facts["spacing_mm"]), problems, sha256
 
@@ -159,18 +166,20 @@ def convert_case(
         return None, report.problems, sha256
 
     unchanged = volume is read and not report.repaired
-    files = []
+    files, placed = [], {}
     for number, channel in enumerate(volume.array):
         files.append(images_folder / f"{source.case}_{number:04d}{SUFFIX}")
         one_each = len(source.images) == len(volume.array)
         if one_each and unchanged and _is_ready(source.images[number]):
             place_file(source.images[number], files[-1])
+            placed[files[-1]] = sha256[source.images[number]]
         else:
             write_image(files[-1], channel, volume.grid)
     if labelled:
         path = labels_folder / f"{source.case}{SUFFIX}"
         if unchanged and not report.remapped and _is_ready(*source.labels):
             place_file(source.labels[0], path)
+            placed[path] = sha256[source.labels[0]]
         else:
             write_image(path, label_map, volume.grid)
         labels.enter(source.case, key, [path])
@@ -178,8 +187,9 @@ def convert_case(
         "shape": " ".join(str(size) for size in volume.grid.shape),
         "spacing_mm": " ".join(f"{value:.6g}" for value in volume.grid.spacing_mm),
     }
+    placed = {str(path.relative_to(target.folder)): digest for path, digest in placed.items()}
     problems = [asdict(problem) for problem in report.problems]
-    images.enter(source.case, key, files, **facts, problems=problems)
+    images.enter(source.case, key, files, **facts, placed=placed, problems=problems)
     return replace(case, **facts), report.problems, sha256
 
 
@@ -418,6 +428,20 @@ def _duplicates(cases: list[Case]) -> list[Problem]:
             problem = f"the same image as case {other.case!r}"
             problems.append(Problem(case.case, case.images, severity, problem, action))
     return problems
+
+
+def _are_as_placed(folder: Path, placed: dict[str, str], sha256: dict[Path, str]) -> bool:
+    """Say whether files that were taken over have the content that they had then.
+
+    What is done to a raw file is done to the file that is linked to it, and stays there when the
+    raw file is replaced by a sound one. A file that is still linked has the hash of its raw file.
+    """
+    for name, digest in placed.items():
+        path = folder / name
+        linked = any(path.samefile(raw) for raw, found in sha256.items() if found == digest)
+        if not linked and file_sha256(path) != digest:
+            return False
+    return True
 
 
 def _is_ready(*paths: Path) -> bool:
