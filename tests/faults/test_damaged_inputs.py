@@ -785,6 +785,12 @@ def sound(tmp_path_factory):
     return make
 
 
+@pytest.fixture(autouse=True)
+def hasty_disk(monkeypatch):
+    """Do not wait for the disk: nothing here cuts the power."""
+    monkeypatch.setattr(os, "fsync", lambda file: None)
+
+
 @pytest.fixture
 def restore(sound, tmp_path):
     """Bring the raw folder of a layout to the state without damage, and return it."""

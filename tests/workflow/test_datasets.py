@@ -97,7 +97,7 @@ def test_raw_files_become_metrics_of_every_label_or_region(ran, name, labels):
     assert {row["label"] for row in rows} == labels
     cases = read(results / "cases.csv")
     assert {row["case"] for row in rows} == {case["case"] for case in cases if case["label"]}
-    values = [float(row["Dice"]) for row in rows if row["Dice"]]
+    values = [float(row["dice"]) for row in rows if row["dice"]]
     assert values
     assert all(0 <= value <= 1 and math.isfinite(value) for value in values)
 

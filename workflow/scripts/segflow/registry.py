@@ -270,7 +270,8 @@ class Run:
             "held_out": description.get("held_out", 0.0),
             "published": dataset in self.config["published_splits"],
             "random_split": description.get("random_split"),
-            "seed": self.config["seed"],
+            # Another seed converts again only where it changes what is held out.
+            "seed": self.config["seed"] if "held_out" in description else 0,
         }
 
     def nnunet_name(self, dataset: str) -> str:
