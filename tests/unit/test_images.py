@@ -125,3 +125,9 @@ def test_array_and_grid_must_fit(tmp_path, grid):
 def test_describe_difference_tells_rounding_from_another_place(make_grid, changes, expected):
     grid = make_grid((2, 3, 4))
     assert describe_difference(grid, replace(grid, **changes)) == expected
+
+
+def test_voxels_of_either_byte_order_are_written_alike(tmp_path, make_grid):
+    array = np.arange(24, dtype=">f4").reshape(2, 3, 4)
+    write_image(tmp_path / "image.nii.gz", array, make_grid((2, 3, 4)))
+    np.testing.assert_array_equal(read_image(tmp_path / "image.nii.gz")[0][0], array)

@@ -372,7 +372,7 @@ def _n_not_finite(array: np.ndarray) -> int:
     """Return the number of values that are NaN or infinite."""
     if not np.issubdtype(array.dtype, np.floating):
         return 0
-    return int(array.size - np.isfinite(array).sum())
+    return int(array.size - np.count_nonzero(np.isfinite(array)))
 
 
 def raise_problems(problems: list[Problem], where: str) -> None:

@@ -26,7 +26,6 @@ import cc3d
 import numpy as np
 from scipy.ndimage import distance_transform_cdt, gaussian_filter
 from skimage.filters import threshold_otsu
-from sklearn.mixture import GaussianMixture
 
 POLARITIES = ("MONOCHROME1", "MONOCHROME2", "")
 LATERALITIES = ("L", "R", "")
@@ -296,6 +295,8 @@ def air_threshold(image: np.ndarray, level: float = 0.05) -> float:
     heights, edges = np.histogram(values[values <= split], N_BINS, (0, 1))
     tissue = np.percentile(values[values > split], [25, 75])
     widths = np.array([AIR_WIDTH, TISSUE_WIDTH, TISSUE_WIDTH])
+    from sklearn.mixture import GaussianMixture  # takes two seconds
+
     mixture = GaussianMixture(
         n_components=3,
         weights_init=[0.4, 0.3, 0.3],
