@@ -96,7 +96,7 @@ def test_a_damaged_metaimage_is_noticed(draw, tmp_path):
     assert b"CompressedData = True" in content
     content[-1] ^= 0xFF  # of the checksum
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"a\.mha: the compressed data are damaged"):
+    with pytest.raises(ValueError, match=r"a\.mha: .*damaged compressed data"):
         read_volume(path, READING)
 
 
