@@ -23,7 +23,7 @@ import pydicom
 import pytest
 from PIL import Image
 
-from conversion import convert, describe
+from conversion import RULE, convert, describe
 from dicom_files import UID_ROOT, write_series
 from inbreast import make_inbreast
 from layouts import make_brats2021, make_breastdm, make_btcv, make_busi, make_kits19, make_pancreas
@@ -786,12 +786,6 @@ def sound(tmp_path_factory):
     return make
 
 
-@pytest.fixture(autouse=True)
-def hasty_disk(monkeypatch):
-    """Do not wait for the disk: nothing here cuts the power."""
-    monkeypatch.setattr(os, "fsync", lambda file: None)
-
-
 @pytest.fixture
 def restore(sound, tmp_path):
     """Bring the raw folder of a layout to the state without damage, and return it."""
@@ -978,6 +972,27 @@ def test_all_damage_to_a_data_set_is_listed_at_once(restore, tmp_path):
         assert re.search(kind.problem, line)
     assert any("scan6.nii.gz: 1 voxels are NaN or infinite" in line for line in lines)
     assert any("cases.csv: line 9: there is no file labels/none.nrrd" in line for line in lines)
+
+
+def damage_the_header(raw: Path) -> None:
+    rename_column("label", "lable")(raw / "cases.csv")
+
+
+def test_a_damaged_table_is_named_where_cases_are_held_out(restore, tmp_path):
+    raw = restore("dicom")
+    damage_the_header(raw)
+    with pytest.raises(ValueError, match="unknown column 'lable'"):
+        convert(raw, LAYOUTS["dicom"][1](), tmp_path, rule=RULE | {"held_out": 0.5})
+
+
+def test_a_damaged_table_removes_no_converted_file(restore, tmp_path):
+    raw = restore("dicom")
+    convert(raw, LAYOUTS["dicom"][1](), tmp_path)
+    before = states(tmp_path)
+    damage_the_header(raw)
+    with pytest.raises(ValueError, match="unknown column 'lable'"):
+        convert(raw, LAYOUTS["dicom"][1](), tmp_path)
+    assert states(tmp_path) == before
 
 
 def test_there_are_many_kinds_of_damage():

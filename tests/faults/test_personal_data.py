@@ -394,7 +394,12 @@ def test_errors_of_damaged_dicom_files_tell_no_words(tmp_path, key, damage):
 
 @pytest.mark.parametrize(
     ("column", "value"),
-    [("split", "trian"), ("image", "none.nrrd"), ("label", "../l0.nrrd"), ("group", "another")],
+    [
+        ("split", "trian"),
+        ("image", "none.nrrd"),
+        ("label", "../l0.nrrd"),
+        ("group", "another"),
+    ],
 )
 def test_errors_of_a_table_tell_no_patient(tmp_path, key, column, value):
     raw = tmp_path / "raw"

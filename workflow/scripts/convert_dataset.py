@@ -5,7 +5,13 @@ from pathlib import Path
 
 from segflow.cases import write_cases, write_rows
 from segflow.content import file_sha256, write_json
-from segflow.convert import Target, convert_cases, make_dataset_json, raise_problems
+from segflow.convert import (
+    Target,
+    convert_cases,
+    make_dataset_json,
+    raise_problems,
+    remove_other_cases,
+)
 from segflow.duplicates import group_pairs, read_pairs
 from segflow.job import logged
 from segflow.labels import foreground_values
@@ -30,18 +36,23 @@ def main(
     catalogue = find_cases(dataset, raw)
     names = [case.case for case in catalogue.cases]
     groups = group_pairs(names, read_pairs(pairs)) if pairs else {}
-    assigned, leaks = assign_parts(catalogue.cases, groups, PartRule(**rule))
+    try:
+        assigned, leaks = assign_parts(catalogue.cases, groups, PartRule(**rule))
+    except ValueError:
+        raise_problems(catalogue.problems, str(raw))  # cases that cannot be read may be why
+        raise
     if rule["published"]:
         assigned = [replace(case, published_split=case.split) for case in assigned]
     chosen = [case for case in assigned if (case.split == "test") == (part == "test")]
     values = frozenset({0, *foreground_values(dataset.get("labels", {}))})
     target = Target(raw, folder, len(dataset["channels"]), values, dataset["reading"])
-    converted, reported, sha256 = convert_cases(chosen, part, target, workers)
+    converted, reported, sha256 = convert_cases(chosen, target, workers)
     # What was found before the files were read is listed once, with the training cases.
     here = {case.case for case in chosen}
     errors = [p for p in catalogue.problems if p.severity == "error" and p.case in here]
     reported = (catalogue.problems + leaks if part == "train" else errors) + reported
     raise_problems(reported, str(raw))
+    remove_other_cases(chosen, part, target)
     if part == "train":
         write_json(folder / "dataset.json", make_dataset_json(dataset, len(converted)))
     write_rows(problems, map(asdict, reported), [field.name for field in fields(Problem)])

@@ -55,18 +55,16 @@ class Target:
 
 
 def convert_cases(
-    sources: list[SourceCase], part: str, target: Target, workers: int
+    sources: list[SourceCase], target: Target, workers: int
 ) -> tuple[list[Case], list[Problem], dict[Path, str]]:
-    """Convert the cases of one part.
+    """Check and convert cases.
 
     A case whose raw files did not change since it was converted is left as it is.
 
     Parameters
     ----------
     sources : list of SourceCase
-        The cases of the part.
-    part : {'train', 'test'}
-        The part. What an earlier conversion left of other cases of it is removed.
+        The cases.
     target : Target
         Where to and under which rules.
     workers : int
@@ -81,9 +79,6 @@ def convert_cases(
     sha256 : dict of Path to str
         Hash of each raw file.
     """
-    images, labels = (Ledger(folder) for folder in target.folders(part))
-    images.prune(source.case for source in sources)
-    labels.prune(source.case for source in sources if source.labels is not None)
     cases, problems, sha256 = [], [], {}
     for _, result in map_cases(partial(convert_case, target=target), sources, workers, "convert"):
         case, found, hashes = result
@@ -96,6 +91,23 @@ def convert_cases(
     failed = {problem.case for problem in problems if problem.severity == "error"}
     problems.sort(key=lambda problem: (problem.case, problem.file, problem.problem))
     return [case for case in cases if case.case not in failed], problems, sha256
+
+
+def remove_other_cases(sources: list[SourceCase], part: str, target: Target) -> None:
+    """Remove what earlier conversions of a part left of cases that are no longer in it.
+
+    Parameters
+    ----------
+    sources : list of SourceCase
+        The cases of the part.
+    part : {'train', 'test'}
+        The part.
+    target : Target
+        Where they are converted to.
+    """
+    images, labels = (Ledger(folder) for folder in target.folders(part))
+    images.prune(source.case for source in sources)
+    labels.prune(source.case for source in sources if source.labels is not None)
 
 
 def convert_case(
@@ -320,7 +332,7 @@ def _declared(values: np.ndarray, path: Path, target: Target, report: Report) ->
     if "label_threshold" in target.reading:
         report.remapped = True
         return (values > target.reading["label_threshold"]).astype(np.uint8)
-    found = np.unique(values)
+    found = _distinct(values)
     whole = np.rint(found)
     inexact = np.abs(found - whole).max()
     if np.issubdtype(values.dtype, np.floating) and inexact < WHOLE_TOLERANCE:
@@ -366,6 +378,13 @@ def _prepare(
     except ValueError as error:
         report.error(path, error)
     return volume, label_map
+
+
+def _distinct(values: np.ndarray) -> np.ndarray:
+    """Return the sorted distinct values of a label map, which is faster by runs of equal ones."""
+    flat = values.ravel()
+    begins = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    return np.unique(np.append(flat[begins], flat[:1]))
 
 
 def _n_not_finite(array: np.ndarray) -> int:

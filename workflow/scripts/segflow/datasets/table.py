@@ -295,5 +295,6 @@ def _check_groups(cases: dict[int, SourceCase], report: Report) -> None:
     for line, case in cases.items():
         other, group = first.setdefault(case.patient, (line, case.group))
         if group != case.group:
-            text = f"patient {case.patient!r} is of group {case.group!r}, in line {other} {group!r}"
+            # Patient and group may be names of people, so they stay unsaid.
+            text = f"the patient is of another group than in line {other}"
             report(line, text, "put the patient into one group", case.case)
