@@ -12,7 +12,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from segflow.cascade import transfer_cases
 from segflow.cases import Case
 from segflow.content import read_json
-from segflow.convert import Target, convert_cases, raise_problems
+from segflow.convert import Target, convert_cases, raise_problems, remove_other_cases
 from segflow.ensembling import Member, ensemble_cases
 from segflow.formats import image_ending
 from segflow.images import SUFFIX
@@ -179,8 +179,9 @@ def main(arguments: list[str] | None = None) -> None:
     sources = find_images(options.images, n_channels)
     rules = dataset_json["reading"]
     target = Target(options.images, work / "raw", n_channels, frozenset({0}), rules)
-    cases, problems, _ = convert_cases(sources, "test", target, options.threads)
+    cases, problems, _ = convert_cases(sources, target, options.threads)
     raise_problems(problems, str(options.images))
+    remove_other_cases(sources, "test", target)
     session = Session(
         results=options.results,
         dataset=options.dataset,
