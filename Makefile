@@ -5,13 +5,15 @@ LOCK := envs/requirements.txt
 READY := .venv/.ready
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
-.PHONY: help environment demo test check bench lock clean
+.PHONY: help environment demo status test check bench scale lock clean
 
 help:
 	@echo "make demo   run the demonstration to results/report.html"
+	@echo "make status show how far the run in this folder is; with STATUS=--watch again and again"
 	@echo "make test   run all tests"
 	@echo "make check  check format, style and the workflow's rules"
 	@echo "make bench  compare with nnU-Net's commands, write results/benchmarks.csv"
+	@echo "make scale  simulate very large runs, write results/scale.csv"
 	@echo "make lock   renew the locked versions in envs/"
 
 environment: $(READY)
@@ -29,6 +31,10 @@ demo: $(READY)
 	$(RUN) snakemake --cores $(CORES)
 	@echo "Open results/report.html. To run snakemake yourself: source .venv/bin/activate"
 
+# The environment is left as it is: a run may be using it.
+status:
+	@$(RUN) PYTHONPATH=workflow/scripts python -m segflow.status $(STATUS)
+
 test: $(READY)
 	$(RUN) python -m pytest $(PYTEST)
 
@@ -40,6 +46,9 @@ check: $(READY)
 
 bench: $(READY)
 	$(RUN) python tests/benchmarks/bench.py
+
+scale: $(READY)
+	$(RUN) python tests/scale/scale.py
 
 lock: $(READY)
 	$(RUN) uv pip compile pyproject.toml --extra test --universal --fork-strategy fewest \

@@ -30,6 +30,11 @@ include: "rules/evaluate.smk"
 include: "rules/report.smk"
 
 
+# For `make status`.
+onstart:
+    record_config(config)
+
+
 rule all:
     """Everything that the configuration, or the selection, asks for."""
     default_target: True

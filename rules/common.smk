@@ -6,6 +6,7 @@ from pathlib import Path
 from segflow.code import code_key, module_key, procedure
 from segflow.devices import count_gpus
 from segflow.environment import share_environment
+from segflow.jobs import record_config
 from segflow.parts import cases_of_part
 from segflow.registry import Run
 from segflow.sources import folder_state, state_of_sources
@@ -29,18 +30,33 @@ wildcard_constraints:
 
 
 def mem_mb(base: int):
-    """Return a resource function that asks for `base` MB more at each attempt."""
+    """Return a resource function that asks for `base` MB more at each attempt, up to four times.
+
+    Later attempts are those of trainings that take several time limits.
+    """
+    return lambda wildcards, attempt: base * min(attempt, 4)
+
+
+def minutes(base: int):
+    """Return a resource function that asks for `base` minutes more at each attempt."""
     return lambda wildcards, attempt: base * attempt
 
 
 def half_of_cores() -> int:
     """Return threads for work on many cases: two such jobs, of two models say, run together."""
-    return max(1, (workflow.resource_settings.cores or 16) // 2)
+    cores = None if on_cluster() else workflow.resource_settings.cores
+    return max(1, (cores or 16) // 2)
+
+
+def on_cluster() -> bool:
+    """Say whether jobs run on other machines, of which this one tells nothing."""
+    return workflow.remote_exec or not workflow.local_exec
 
 
 def n_gpus(wildcards) -> int:
     """Return the GPUs that a job of training or prediction needs: one, if there are any."""
-    return int(config["device"] == "cuda" or (config["device"] == "auto" and count_gpus() > 0))
+    there = on_cluster() or count_gpus() > 0
+    return int(config["device"] == "cuda" or (config["device"] == "auto" and there))
 
 
 def results_folder(wildcards) -> str:
@@ -68,6 +84,12 @@ def state_of_part(dataset: str, part: str) -> str:
 def raw_state(wildcards) -> str:
     """Return a key of the raw files that a job of conversion depends on."""
     return state_of_part(wildcards.dataset, wildcards.get("part", "all"))
+
+
+def scored_lesions(wildcards) -> dict | None:
+    """Return what counts as a lesion, if the search for post-processing scores their detection."""
+    by_dice = config["postprocessing"]["objective"] == "dice"
+    return None if by_dice else RUN.datasets[wildcards.dataset]["lesions"]
 
 
 def near_duplicates(wildcards) -> str | list:
@@ -125,6 +147,7 @@ def members(pattern: str):
 
 def targets(step: str) -> list[str]:
     """Return the files of a step for the selected data sets, models and folds."""
+    ranking = ["<results>/ranking.csv"] if len(RUN.datasets) > 1 else []
     maps = "<results>/{dataset}/{predictor}/predictions/{split}/postprocessed/predictions.csv"
     patterns = {
         "convert": ["<results>/{dataset}/cases.csv"],
@@ -135,14 +158,21 @@ def targets(step: str) -> list[str]:
         "predict": [maps],
         "evaluate": [
             "<results>/{dataset}/summary.csv",
+            "<results>/{dataset}/best.json",
+            "<results>/{dataset}/comparisons.csv",
             "<results>/{dataset}/{predictor}/metrics.csv",
+            *ranking,
         ],
         "figures": [
             "<results>/{dataset}/summary.csv",
+            "<results>/{dataset}/best.json",
+            "<results>/{dataset}/comparisons.png",
             "<results>/{dataset}/metrics.png",
             "<results>/{dataset}/{model}/training.png",
             "<results>/{dataset}/{predictor}/cases_{split}.png",
+            "<results>/{dataset}/{predictor}/postprocessing.png",
             "<results>/run.json",
+            *ranking,
         ],
         "report": ["<results>/report.html"],
         "segment": (

@@ -9,6 +9,7 @@ rule ensemble_predictions:
     """Average the probabilities of all members and take the label map."""
     input:
         members=members("<results>/{dataset}/{model}/probabilities/fold_{fold}_{split}.csv"),
+        splits="<results>/{dataset}/splits.json",
     output:
         manifest="<results>/{dataset}/{predictor}/predictions/{split}/raw/predictions.csv",
     log:
@@ -20,11 +21,11 @@ rule ensemble_predictions:
     threads: 8
     resources:
         mem_mb=mem_mb(8000),
-        runtime="4h",
+        runtime=minutes(240),
     params:
         code=code_key("ensemble_predictions"),
         weights=lambda wildcards: RUN.predictors[wildcards.predictor],
-        n_folds=len(RUN.folds),
+        folds=RUN.folds,
         regions_class_order=lambda wildcards: RUN.datasets[wildcards.dataset].get(
             "regions_class_order"
         ),
@@ -51,7 +52,7 @@ rule discard_probabilities:
         "../envs/segflow.yaml"
     resources:
         mem_mb=mem_mb(1000),
-        runtime="10m",
+        runtime=minutes(10),
     params:
         code=code_key("discard_probabilities"),
         folders=lambda wildcards: [

@@ -1,7 +1,8 @@
 """From label maps to tables of metrics.
 
 In: the label maps of both stages and the references. Out: `metrics.csv` of each predictor, one row a
-case and label, and the summary of each data set.
+case and label, `lesions.csv`, one row a lesion, the summary of each data set and the comparisons of its
+predictors, and their ranking over several data sets.
 """
 
 
@@ -23,6 +24,13 @@ rule evaluate_predictor:
             subcategory="Per case",
             labels={"data set": "{dataset}", "predictor": "{predictor}"},
         ),
+        lesions=report(
+            "<results>/{dataset}/{predictor}/lesions.csv",
+            caption="../workflow/report/lesions.rst",
+            category="1. Evaluation",
+            subcategory="Per lesion",
+            labels={"data set": "{dataset}", "predictor": "{predictor}"},
+        ),
     log:
         "<logs>/{dataset}/{predictor}/evaluate_predictor.log",
     benchmark:
@@ -32,11 +40,13 @@ rule evaluate_predictor:
     threads: 8
     resources:
         mem_mb=mem_mb(8000),
-        runtime="4h",
+        runtime=minutes(240),
     params:
         code=code_key("evaluate_predictor"),
         folds=RUN.folds,
         labels=lambda wildcards: RUN.datasets[wildcards.dataset]["labels"],
+        tolerance_mm=lambda wildcards: RUN.datasets[wildcards.dataset].get("surface_tolerance_mm"),
+        lesions=lambda wildcards: RUN.datasets[wildcards.dataset].get("lesions"),
         raw=lambda wildcards: f"{RESULTS}/nnUNet_raw/{RUN.nnunet_name(wildcards.dataset)}",
     script:
         "../workflow/scripts/evaluate_predictor.py"
@@ -46,6 +56,7 @@ rule summarise_metrics:
     """Summarise the metrics of all predictors of a data set."""
     input:
         metrics=collect("<results>/{{dataset}}/{predictor}/metrics.csv", predictor=RUN.predictors),
+        cases="<results>/{dataset}/cases.csv",
     output:
         csv="<results>/{dataset}/summary.csv",
         markdown="<results>/{dataset}/summary.md",
@@ -55,7 +66,7 @@ rule summarise_metrics:
             caption="../workflow/report/summary.rst",
             category="1. Evaluation",
             subcategory="Summary",
-            labels={"data set": "{dataset}", "table": "before and after post-processing"},
+            labels={"data set": "{dataset}", "table": "summary"},
         ),
     log:
         "<logs>/{dataset}/summarise_metrics.log",
@@ -64,11 +75,138 @@ rule summarise_metrics:
     conda:
         "../envs/segflow.yaml"
     resources:
-        mem_mb=mem_mb(2000),
-        runtime="10m",
+        mem_mb=mem_mb(4000),
+        runtime=minutes(30),
     params:
         code=code_key("summarise_metrics"),
         title=lambda wildcards: RUN.datasets[wildcards.dataset]["title"],
         titles={name: RUN.title(name) for name in RUN.predictors},
+        seed=config["seed"],
+        bands=lambda wildcards: RUN.datasets[wildcards.dataset].get("bands"),
+        published=lambda wildcards: RUN.published.get(wildcards.dataset, {}),
     script:
         "../workflow/scripts/summarise_metrics.py"
+
+
+rule compare_predictors:
+    """Compare all pairs of predictors of a data set on the same cases."""
+    input:
+        metrics=collect("<results>/{{dataset}}/{predictor}/metrics.csv", predictor=RUN.predictors),
+        cases="<results>/{dataset}/cases.csv",
+    output:
+        csv="<results>/{dataset}/comparisons.csv",
+        html=report(
+            "<results>/{dataset}/comparisons.html",
+            caption="../workflow/report/comparisons.rst",
+            category="1. Evaluation",
+            subcategory="Comparisons",
+            labels={"data set": "{dataset}", "table": "paired comparisons"},
+        ),
+    log:
+        "<logs>/{dataset}/compare_predictors.log",
+    benchmark:
+        "<benchmarks>/{dataset}/compare_predictors.tsv"
+    conda:
+        "../envs/segflow.yaml"
+    resources:
+        mem_mb=mem_mb(4000),
+        runtime=minutes(30),
+    params:
+        code=code_key("compare_predictors"),
+        title=lambda wildcards: RUN.datasets[wildcards.dataset]["title"],
+        titles={name: RUN.title(name) for name in RUN.predictors},
+        seed=config["seed"],
+    script:
+        "../workflow/scripts/compare_predictors.py"
+
+
+rule plot_comparisons:
+    """Draw the median differences of all pairs of predictors with their intervals."""
+    input:
+        comparisons="<results>/{dataset}/comparisons.csv",
+    output:
+        figure=report(
+            "<results>/{dataset}/comparisons.png",
+            caption="../workflow/report/comparisons.rst",
+            category="1. Evaluation",
+            subcategory="Comparisons",
+            labels={"data set": "{dataset}", "table": "paired comparisons, picture"},
+        ),
+    log:
+        "<logs>/{dataset}/plot_comparisons.log",
+    benchmark:
+        "<benchmarks>/{dataset}/plot_comparisons.tsv"
+    conda:
+        "../envs/segflow.yaml"
+    resources:
+        mem_mb=mem_mb(2000),
+        runtime=minutes(10),
+    params:
+        code=code_key("plot_comparisons"),
+        titles={name: RUN.title(name) for name in RUN.predictors},
+    script:
+        "../workflow/scripts/plot_comparisons.py"
+
+
+rule rank_predictors:
+    """Rank the predictors over all data sets."""
+    input:
+        summaries=collect("<results>/{dataset}/summary.csv", dataset=RUN.datasets),
+    output:
+        table=report(
+            "<results>/ranking.csv",
+            caption="../workflow/report/ranking.rst",
+            category="1. Evaluation",
+            subcategory="Ranking",
+            labels={"data set": "all", "table": "ranking"},
+        ),
+        figure=report(
+            "<results>/ranking.png",
+            caption="../workflow/report/ranking.rst",
+            category="1. Evaluation",
+            subcategory="Ranking",
+            labels={"data set": "all", "table": "ranking, picture"},
+        ),
+    log:
+        "<logs>/rank_predictors.log",
+    benchmark:
+        "<benchmarks>/rank_predictors.tsv"
+    conda:
+        "../envs/segflow.yaml"
+    resources:
+        mem_mb=mem_mb(2000),
+        runtime=minutes(10),
+    params:
+        code=code_key("rank_predictors"),
+        titles={name: RUN.title(name) for name in RUN.predictors},
+    script:
+        "../workflow/scripts/rank_predictors.py"
+
+
+rule select_predictor:
+    """Rank all predictors of a data set and choose the best."""
+    input:
+        metrics=collect("<results>/{{dataset}}/{predictor}/metrics.csv", predictor=RUN.predictors),
+    output:
+        choice=report(
+            "<results>/{dataset}/best.json",
+            caption="../workflow/report/best.rst",
+            category="1. Evaluation",
+            subcategory="Best predictor",
+            labels={"data set": "{dataset}", "file": "best.json"},
+        ),
+    log:
+        "<logs>/{dataset}/select_predictor.log",
+    benchmark:
+        "<benchmarks>/{dataset}/select_predictor.tsv"
+    conda:
+        "../envs/segflow.yaml"
+    resources:
+        mem_mb=mem_mb(2000),
+        runtime=minutes(10),
+    params:
+        code=code_key("select_predictor"),
+        members=RUN.predictors,
+        metric=config["selection"]["metric"],
+    script:
+        "../workflow/scripts/select_predictor.py"

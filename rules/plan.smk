@@ -20,7 +20,7 @@ rule extract_fingerprint:
     threads: 8
     resources:
         mem_mb=mem_mb(16000),
-        runtime="4h",
+        runtime=minutes(240),
     params:
         code=code_key("extract_fingerprint"),
         n_channels=lambda wildcards: len(RUN.datasets[wildcards.dataset]["channels"]),
@@ -44,7 +44,7 @@ rule plan_experiment:
         "../envs/segflow.yaml"
     resources:
         mem_mb=mem_mb(4000),
-        runtime="1h",
+        runtime=minutes(60),
     params:
         code=code_key("plan_experiment"),
         planning=lambda wildcards: RUN.planning(wildcards.plans),
@@ -68,7 +68,7 @@ rule make_model_plans:
         "../envs/segflow.yaml"
     resources:
         mem_mb=mem_mb(4000),
-        runtime="10m",
+        runtime=minutes(10),
     params:
         code=code_key("make_model_plans"),
         model=lambda wildcards: RUN.models[wildcards.model],
@@ -95,7 +95,7 @@ rule preprocess_cases:
     threads: half_of_cores()
     resources:
         mem_mb=mem_mb(16000),
-        runtime="8h",
+        runtime=minutes(480),
     params:
         procedure=procedure("preprocessing"),
         nnunet_name=nnunet_name,

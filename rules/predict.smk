@@ -31,12 +31,14 @@ rule predict_fold:
     resources:
         gpu=n_gpus,
         mem_mb=mem_mb(16000),
-        runtime="8h",
+        runtime=minutes(480),
     params:
         procedure=procedure("prediction"),
         nnunet_name=nnunet_name,
         results=results_folder,
         device=config["device"],
+        # A function of the input is not tracked: how a GPU is shared changes no prediction.
+        gpu_share=lambda wildcards, input: RUN.models[wildcards.model]["gpu_share"],
         folder=subpath(output.manifest, strip_suffix=".csv"),
         names=lambda wildcards: "--splits" if wildcards.split == "val" else "--cases",
         preprocessing=preprocessing_of,
@@ -46,8 +48,8 @@ rule predict_fold:
         " --nnunet-name {params.nnunet_name} --results {params.results} --fold {wildcards.fold}"
         " {params.names} {input.names} --preprocessed {input.preprocessed}"
         " --preprocessing {params.preprocessing} {params.previous} --device {params.device}"
-        " --threads {threads} --folder {params.folder} --manifest {output.manifest}"
-        " > {log} 2> >(tee -a {log} >&2)"
+        " --gpu-share {params.gpu_share} --threads {threads} --folder {params.folder}"
+        " --manifest {output.manifest} > {log} 2> >(tee -a {log} >&2)"
 
 
 if "new_images" in config:
@@ -76,7 +78,7 @@ if "new_images" in config:
         resources:
             gpu=n_gpus,
             mem_mb=mem_mb(16000),
-            runtime="8h",
+            runtime=minutes(480),
         params:
             procedure=procedure("segmentation"),
             state=folder_state(Path(config["new_images"]["folder"])),
@@ -90,10 +92,14 @@ if "new_images" in config:
                 for model, weight in RUN.predictors[config["new_images"]["predictor"]].items()
             ),
             folds=" ".join(str(fold) for fold in RUN.folds),
+            gpu_share=lambda wildcards, input: min(
+                RUN.models[model]["gpu_share"]
+                for model in RUN.predictors[config["new_images"]["predictor"]]
+            ),
         shell:
             "python -m segflow.segmentation --images {params.images:q} --dataset {params.dataset}"
             " --nnunet-name {params.nnunet_name} --results {params.results}"
             " --members {params.members} --folds {params.folds}"
             " --postprocessing {input.postprocessing} --device {params.device}"
-            " --threads {threads} --memory-mb {resources.mem_mb} --manifest {output.manifest:q}"
-            " > {log} 2> >(tee -a {log} >&2)"
+            " --gpu-share {params.gpu_share} --threads {threads} --memory-mb {resources.mem_mb}"
+            " --manifest {output.manifest:q} > {log} 2> >(tee -a {log} >&2)"

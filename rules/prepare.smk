@@ -32,13 +32,13 @@ rule find_near_duplicates:
     threads: 8
     resources:
         mem_mb=mem_mb(4000),
-        runtime="1h",
+        runtime=minutes(60),
     params:
         code=code_key("find_near_duplicates"),
         converter=converter_key,
         state=raw_state,
         raw=lambda wildcards, output: str(RUN.raw_folder(wildcards.dataset)),
-        dataset=lambda wildcards: RUN.datasets[wildcards.dataset],
+        dataset=lambda wildcards: RUN.description(wildcards.dataset),
     script:
         "../workflow/scripts/find_near_duplicates.py"
 
@@ -61,14 +61,14 @@ rule convert_dataset:
     threads: half_of_cores()
     resources:
         mem_mb=mem_mb(8000),
-        runtime="4h",
+        runtime=minutes(240),
     params:
         code=code_key("convert_dataset"),
         converter=converter_key,
         state=raw_state,
         # A function of the output is not tracked: it does not matter where the files lie.
         raw=lambda wildcards, output: str(RUN.raw_folder(wildcards.dataset)),
-        dataset=lambda wildcards: RUN.datasets[wildcards.dataset],
+        dataset=lambda wildcards: RUN.description(wildcards.dataset),
         rule=lambda wildcards: RUN.part_rule(wildcards.dataset),
         folder=lambda wildcards: f"{RESULTS}/nnUNet_raw/{RUN.nnunet_name(wildcards.dataset)}",
     script:
@@ -102,7 +102,7 @@ rule gather_cases:
         "../envs/segflow.yaml"
     resources:
         mem_mb=mem_mb(1000),
-        runtime="10m",
+        runtime=minutes(10),
     params:
         code=code_key("gather_cases"),
         published=lambda wildcards: RUN.part_rule(wildcards.dataset)["published"],
@@ -129,7 +129,7 @@ rule plot_preparation:
         "../envs/segflow.yaml"
     resources:
         mem_mb=mem_mb(4000),
-        runtime="1h",
+        runtime=minutes(60),
     params:
         code=code_key("plot_preparation"),
         raw=lambda wildcards, output: str(RUN.raw_folder(wildcards.dataset)),
@@ -156,7 +156,7 @@ rule make_splits:
         "../envs/segflow.yaml"
     resources:
         mem_mb=mem_mb(1000),
-        runtime="10m",
+        runtime=minutes(10),
     params:
         code=code_key("make_splits"),
         n_folds=config["n_folds"],

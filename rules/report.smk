@@ -24,7 +24,7 @@ rule plot_training:
         "../envs/segflow.yaml"
     resources:
         mem_mb=mem_mb(2000),
-        runtime="10m",
+        runtime=minutes(10),
     params:
         code=code_key("plot_training"),
         folds=RUN.folds,
@@ -53,7 +53,7 @@ rule plot_metrics:
         "../envs/segflow.yaml"
     resources:
         mem_mb=mem_mb(2000),
-        runtime="10m",
+        runtime=minutes(10),
     params:
         code=code_key("plot_metrics"),
         titles={name: RUN.title(name) for name in RUN.predictors},
@@ -81,7 +81,7 @@ rule plot_cases:
         "../envs/segflow.yaml"
     resources:
         mem_mb=mem_mb(4000),
-        runtime="30m",
+        runtime=minutes(30),
     params:
         code=code_key("plot_cases"),
         labels=lambda wildcards: RUN.datasets[wildcards.dataset]["labels"],
@@ -118,7 +118,7 @@ rule write_provenance:
         "../envs/segflow.yaml"
     resources:
         mem_mb=mem_mb(1000),
-        runtime="10m",
+        runtime=minutes(10),
     params:
         code=code_key("write_provenance"),
         config=recorded_config(),
@@ -145,7 +145,7 @@ rule make_report:
         "../envs/segflow.yaml"
     resources:
         mem_mb=mem_mb(4000),
-        runtime="30m",
+        runtime=minutes(30),
     params:
         code=code_key("make_report"),
         config=recorded_config(),

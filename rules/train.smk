@@ -27,7 +27,7 @@ rule transfer_previous_stage:
     threads: 8
     resources:
         mem_mb=mem_mb(8000),
-        runtime="2h",
+        runtime=minutes(120),
     params:
         code=code_key("transfer_previous_stage"),
         results=results_folder,
@@ -55,20 +55,26 @@ rule train_fold:
         "../envs/segflow.yaml"
     threads: lambda wildcards: RUN.models[wildcards.model]["threads"]
     resources:
-        gpu=n_gpus,
-        mem_mb=mem_mb(16000),
-        runtime=lambda wildcards, attempt: 2880 * attempt,
+        gpu=lambda wildcards: n_gpus(wildcards) * RUN.models[wildcards.model]["n_gpus"],
+        mem_mb=lambda wildcards, attempt: (
+            mem_mb(16000)(wildcards, attempt) * RUN.models[wildcards.model]["n_gpus"]
+        ),
+        runtime=minutes(2880),
     params:
         procedure=procedure("training"),
         nnunet_name=nnunet_name,
         results=results_folder,
         device=config["device"],
-        # A function of the input is not tracked: forgetting a training is no change of it.
+        n_gpus=lambda wildcards: RUN.models[wildcards.model]["n_gpus"],
+        # Functions of the input are not tracked: how a GPU is shared, and that a training is
+        # forgotten, is no change of it.
+        gpu_share=lambda wildcards, input: RUN.models[wildcards.model]["gpu_share"],
         fresh=lambda wildcards, input: "--fresh" if config["fresh"] else "",
         previous=lambda wildcards, input: f"--previous {input.previous}" if input.previous else "",
     shell:
         "python -m segflow.training --plans {input.plans} --nnunet-name {params.nnunet_name}"
         " --results {params.results} --splits {input.splits} --fold {wildcards.fold}"
         " --preprocessed {input.preprocessed} {params.previous} --device {params.device}"
-        " --threads {threads} --manifest {output.manifest} --progress {output.progress}"
-        " {params.fresh} > {log} 2> >(tee -a {log} >&2)"
+        " --n-gpus {params.n_gpus} --gpu-share {params.gpu_share} --threads {threads}"
+        " --memory-mb {resources.mem_mb} --manifest {output.manifest}"
+        " --progress {output.progress} {params.fresh} > {log} 2> >(tee -a {log} >&2)"

@@ -1,7 +1,7 @@
 """Side by side with nnU-Net's commands and other peers: seconds and memory of the same work.
 
-Run by `make bench`, or by hand with the names of the parts to run: convert, prepare, experiment,
-dry_run. Prints ratios (peer over ours: larger is better) and writes ``results/benchmarks.csv``.
+Run by `make bench`, or by hand with the names of the parts to run (see ``PARTS``). Prints ratios
+(peer over ours: larger is better) and writes ``results/benchmarks.csv``.
 """
 
 import csv
@@ -11,8 +11,17 @@ import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2] / "workflow/scripts"))
 
 from bench_conversion import bench_convert
+from bench_evaluation import (
+    bench_distances,
+    bench_ensemble,
+    bench_evaluate,
+    bench_growth,
+    bench_large,
+    bench_search,
+)
 from bench_workflow import bench_dry_run, bench_experiment, bench_prepare
 from costs import COLUMNS
 from project import ROOT
@@ -22,6 +31,12 @@ PARTS = {
     "prepare": bench_prepare,
     "experiment": bench_experiment,
     "dry_run": bench_dry_run,
+    "evaluate": bench_evaluate,
+    "distances": bench_distances,
+    "large": bench_large,
+    "growth": bench_growth,
+    "search": bench_search,
+    "ensemble": bench_ensemble,
 }
 
 

@@ -10,6 +10,7 @@ SECTIONS = {
     "config": "config.yaml",
     "dataset": "config/datasets/NAME.yaml",
     "model": "config/models/NAME.yaml",
+    "published": "config/published/NAME.yaml",
 }
 
 

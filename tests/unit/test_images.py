@@ -1,5 +1,7 @@
+import gzip
 from dataclasses import replace
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -131,3 +133,80 @@ def test_voxels_of_either_byte_order_are_written_alike(tmp_path, make_grid):
     array = np.arange(24, dtype=">f4").reshape(2, 3, 4)
     write_image(tmp_path / "image.nii.gz", array, make_grid((2, 3, 4)))
     np.testing.assert_array_equal(read_image(tmp_path / "image.nii.gz")[0][0], array)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i1", "<i2", ">i2", "<u2", ">u4", "<i8", "<f4"])
+@pytest.mark.parametrize("shape", [(2, 3, 4), (1, 3, 4), (3, 4)])
+def test_label_maps_are_read_as_images_are(tmp_path, dtype, shape):
+    voxels = np.arange(np.prod(shape)).reshape(shape).astype(dtype)
+    image = nibabel.Nifti1Image(voxels.T, np.diag([2.0, 3.0, 4.0, 1.0]), dtype=dtype)
+    if ">" in dtype:
+        header = image.header.as_byteswapped(">")
+        image = nibabel.Nifti1Image(voxels.T, image.affine, header)
+    path = tmp_path / "labels.nii.gz"
+    nibabel.save(image, path)
+    (expected,), grid = read_image(path)
+    found, found_grid = read_labels(path)
+    np.testing.assert_array_equal(found, expected)
+    assert (found.dtype, found_grid) == (expected.dtype, grid)
+    assert found.flags.writeable
+
+
+@pytest.mark.parametrize(
+    "changes", [{"scl_slope": 2.0, "scl_inter": 1.0}, {"vox_offset": 368}, {"scl_slope": 0.0}]
+)
+def test_label_maps_of_other_headers_are_read_as_images_are(tmp_path, make_grid, changes):
+    voxels = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
+    write_image(tmp_path / "plain.nii.gz", voxels, make_grid(voxels.shape))
+    content = gzip.decompress((tmp_path / "plain.nii.gz").read_bytes())
+    header = nibabel.Nifti1Header(content[:348])
+    for name, value in changes.items():
+        header[name] = value
+    path = tmp_path / "labels.nii.gz"
+    margin = bytes(int(header["vox_offset"]) - 348)
+    path.write_bytes(gzip.compress(header.binaryblock + margin + content[352:]))
+    (expected,), grid = read_image(path)
+    found, found_grid = read_labels(path)
+    np.testing.assert_array_equal(found, expected)
+    assert (found.dtype, found_grid) == (expected.dtype, grid)
+
+
+def test_a_4d_label_map_of_one_channel_is_read(tmp_path):
+    voxels = np.arange(24, dtype=np.uint8).reshape(4, 3, 2, 1)
+    nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4)), tmp_path / "labels.nii.gz")
+    found, grid = read_labels(tmp_path / "labels.nii.gz")
+    np.testing.assert_array_equal(found, voxels[..., 0].T)
+    assert grid.shape == (2, 3, 4)
+
+
+def test_a_label_map_that_is_not_compressed_in_spite_of_its_name_is_read(tmp_path, make_grid):
+    voxels = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    write_image(tmp_path / "labels.nii.gz", voxels, make_grid(voxels.shape))
+    content = (tmp_path / "labels.nii.gz").read_bytes()
+    (tmp_path / "labels.nii.gz").write_bytes(gzip.decompress(content))
+    np.testing.assert_array_equal(read_labels(tmp_path / "labels.nii.gz")[0], voxels)
+
+
+@pytest.mark.parametrize("length", [10, 60, -9, -4, -1])
+def test_a_truncated_label_map_is_refused(tmp_path, make_grid, length):
+    path = tmp_path / "labels.nii.gz"
+    voxels = np.random.default_rng(0).integers(0, 9, (2, 30, 40)).astype(np.uint8)
+    write_image(path, voxels, make_grid(voxels.shape))
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(
+        ValueError, match=r"labels\.nii\.gz: cannot be read \(Compressed file ended"
+    ):
+        read_labels(path)
+
+
+def test_a_damaged_label_map_is_refused(tmp_path, make_grid):
+    path = tmp_path / "labels.nii.gz"
+    voxels = np.zeros((2, 3, 4), np.uint8)
+    write_image(path, voxels, make_grid(voxels.shape))
+    content = path.read_bytes()
+    path.write_bytes(content[:-8] + b"0000" + content[-4:])
+    with pytest.raises(ValueError, match=r"labels\.nii\.gz: cannot be read \(CRC check failed"):
+        read_labels(path)
+    path.write_bytes(gzip.compress(gzip.decompress(content)[:-5]))
+    with pytest.raises(ValueError, match=r"\(19 bytes of voxels, its header says 24\)"):
+        read_labels(path)

@@ -1,22 +1,28 @@
+import io
+
 import numpy as np
 import pytest
 from scipy.special import expit, softmax
 
+from predictions import make_probabilities
 from segflow import probabilities
+from segflow.images import read_labels
 from segflow.probabilities import (
+    LEVELS,
     MAX_ERROR,
-    iterate_slabs,
     open_probabilities,
+    read_probabilities,
     save_probabilities,
+    tile_boxes,
 )
 
 SHAPE = (3, 7, 5, 4)  # class, z, y, x
 
 
-@pytest.fixture(params=["one slab", "several slabs"])
-def slabs(request, monkeypatch):
-    if request.param == "several slabs":
-        monkeypatch.setattr(probabilities, "SLAB_BYTES", 3 * 2 * 5 * 4 * 2)  # 3 of 7 slices
+@pytest.fixture(params=["one tile", "several tiles"])
+def tiles(request, monkeypatch):
+    if request.param == "several tiles":
+        monkeypatch.setattr(probabilities, "TILE", (3, 4, 3))
     return request.param
 
 
@@ -28,78 +34,92 @@ def regions(seed):
     return expit(np.random.default_rng(seed).normal(size=SHAPE) * 3).astype(np.float32)
 
 
-def read(paths, weights):
-    parts = list(iterate_slabs(paths, weights))
-    assert [slab.start for slab, _, _ in parts[1:]] == [slab.stop for slab, _, _ in parts[:-1]]
-    return np.concatenate([mean for _, mean, _ in parts], 1), {part[2] for part in parts}
+def test_tiles_cover_every_voxel_once():
+    for shape in ((70, 64, 65), (1, 300, 200), (5, 4, 3)):
+        seen = np.zeros(shape, int)
+        places = []
+        for place, box in tile_boxes(shape):
+            seen[box] += 1
+            places.append(place)
+        assert (seen == 1).all()
+        assert len(set(places)) == len(places)
+    assert places == [(0, 0, 0)]
 
 
-def test_slabs_are_as_thick_as_memory_allows(slabs, tmp_path):
+def test_a_tile_of_a_flat_image_is_larger_in_its_plane():
+    assert [box for _, box in tile_boxes((1, 300, 200))] == [
+        (slice(0, 1), slice(0, 256), slice(0, 200)),
+        (slice(0, 1), slice(256, 300), slice(0, 200)),
+    ]
+
+
+def test_classes_come_back_within_the_stated_error(tiles, tmp_path):
     save_probabilities(tmp_path / "a.b2nd", classes(0), True)
-    expected = [(0, 7)] if slabs == "one slab" else [(0, 3), (3, 6), (6, 7)]
-    found = [(s.start, s.stop) for s, _, _ in iterate_slabs([tmp_path / "a.b2nd"], [1.0])]
-    assert found == expected
-
-
-def test_classes_come_back_within_the_stated_error(slabs, tmp_path):
-    save_probabilities(tmp_path / "a.b2nd", classes(0), True)
-    found, with_background = read([tmp_path / "a.b2nd"], [1.0])
-    assert with_background == {True}
+    found = read_probabilities(tmp_path / "a.b2nd")
     error = np.abs(found - classes(0)).max((1, 2, 3))
     assert (error[1:] <= MAX_ERROR + 1e-6).all()
     assert error[0] <= 2 * MAX_ERROR + 1e-6
     np.testing.assert_allclose(found.sum(0), 1, atol=1e-6)
 
 
-def test_regions_come_back_within_the_stated_error(slabs, tmp_path):
+def test_regions_come_back_within_the_stated_error(tiles, tmp_path):
     save_probabilities(tmp_path / "a.b2nd", regions(0), False)
-    found, with_background = read([tmp_path / "a.b2nd"], [1.0])
-    assert with_background == {False}
+    found = read_probabilities(tmp_path / "a.b2nd")
     assert found.shape == SHAPE
     assert np.abs(found - regions(0)).max() <= MAX_ERROR + 1e-6
+
+
+def test_any_type_and_order_of_numbers_can_be_stored(tmp_path):
+    one = classes(0)
+    for number, array in enumerate([one.astype(np.float64), np.asfortranarray(one)]):
+        path = tmp_path / f"{number}.b2nd"
+        save_probabilities(path, array, True)
+        np.testing.assert_allclose(read_probabilities(path), one, atol=2 * MAX_ERROR + 1e-6)
 
 
 def test_certain_probabilities_are_exact(tmp_path):
     certain = np.zeros(SHAPE, np.float32)
     certain[1] = 1
     save_probabilities(tmp_path / "a.b2nd", certain, True)
-    np.testing.assert_allclose(read([tmp_path / "a.b2nd"], [1.0])[0], certain, atol=1e-6)
+    np.testing.assert_array_equal(read_probabilities(tmp_path / "a.b2nd"), certain)
 
 
-@pytest.mark.parametrize("weights", [[1.0, 1.0], [1.0, 3.0], [0.2, 0.1]])
-def test_members_are_averaged_by_weight(slabs, tmp_path, weights):
-    paths = [tmp_path / "a.b2nd", tmp_path / "b.b2nd"]
-    for seed, path in enumerate(paths):
-        save_probabilities(path, classes(seed), True)
-    found, _ = read(paths, weights)
-    expected = np.average([classes(0), classes(1)], axis=0, weights=weights)
-    np.testing.assert_allclose(found, expected, atol=2 * MAX_ERROR + 1e-6)
+def test_peaks_are_the_largest_foreground_of_each_tile(monkeypatch, tmp_path):
+    monkeypatch.setattr(probabilities, "TILE", (1, 1, 2))
+    array = np.zeros((3, 1, 2, 4), np.float32)  # background and two classes; two tiles a row
+    array[1:, 0, 0, 0] = [0.2, 0.3]
+    array[1:, 0, 0, 1] = [0.4, 0.0]
+    array[1:, 0, 1, 3] = [0.0, 1.0]
+    array[0] = 1 - array.sum(0)
+    monkeypatch.setattr(probabilities, "FLAT_TILE", (1, 1, 2))
+    save_probabilities(tmp_path / "classes.b2nd", array, True)
+    save_probabilities(tmp_path / "regions.b2nd", array[1:], False)
+    peaks = {
+        name: open_probabilities(tmp_path / f"{name}.b2nd").peaks for name in ("classes", "regions")
+    }
+    np.testing.assert_allclose(peaks["classes"] / LEVELS, [[[0.5, 0], [0, 1]]], atol=2 * MAX_ERROR)
+    np.testing.assert_allclose(peaks["regions"] / LEVELS, [[[0.4, 0], [0, 1]]], atol=MAX_ERROR)
 
 
 def test_rounding_above_one_is_cut_off(tmp_path):
     above = np.full(SHAPE, 1.0005, np.float32)
     save_probabilities(tmp_path / "a.b2nd", above, False)
-    assert read([tmp_path / "a.b2nd"], [1.0])[0].max() == pytest.approx(1)
+    assert read_probabilities(tmp_path / "a.b2nd").max() == 1
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -0.01, 1.01])
-def test_what_is_no_probability_is_refused(tmp_path, value):
+def test_what_is_no_probability_is_refused(tiles, tmp_path, value):
     array = classes(0)
-    array[1, 2, 3, 1] = value
+    array[1, 6, 3, 1] = value
     with pytest.raises(ValueError, match=r"a\.b2nd: probabilities must be from 0 to 1, found"):
         save_probabilities(tmp_path / "a.b2nd", array, True)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_members_must_fit_together(tmp_path):
-    a, b, c = (tmp_path / f"{name}.b2nd" for name in "abc")
-    save_probabilities(a, classes(0), True)
-    save_probabilities(b, classes(0)[:, :-1], True)
-    save_probabilities(c, classes(0)[1:], False)
-    with pytest.raises(ValueError, match=r"b\.b2nd: shape \(2, 6, 5, 4\), but .*a\.b2nd has"):
-        list(iterate_slabs([a, b], [1.0, 1.0]))
-    with pytest.raises(ValueError, match=r"c\.b2nd: classes and regions cannot be averaged with"):
-        list(iterate_slabs([a, c], [1.0, 1.0]))
+def test_the_same_probabilities_make_the_same_file(tmp_path):
+    for name in "ab":
+        save_probabilities(tmp_path / f"{name}.b2nd", classes(0), True)
+    assert (tmp_path / "a.b2nd").read_bytes() == (tmp_path / "b.b2nd").read_bytes()
 
 
 @pytest.mark.parametrize("n_bytes", [0, 20, -20])
@@ -111,6 +131,30 @@ def test_a_torn_file_is_named(tmp_path, n_bytes):
         open_probabilities(path)
 
 
+def test_a_file_that_is_damaged_inside_is_named(tmp_path):
+    path = tmp_path / "a.b2nd"
+    coarse = np.random.default_rng(0).integers(0, 9, (2, 40, 70, 70)) / 8
+    save_probabilities(path, coarse, False)
+    data = path.read_bytes()
+    third = len(data) // 3
+    path.write_bytes(data[:third] + bytes(third) + data[2 * third :])
+    with pytest.raises(ValueError, match=r"a\.b2nd: damaged probabilities"):
+        read_probabilities(path)
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"a\.b2nd: not a readable file of probabilities"):
         open_probabilities(tmp_path / "a.b2nd")
+
+
+def test_a_file_takes_an_eighth_of_the_space_of_nnunets(hippocampus, tmp_path):
+    ours, theirs = 0, 0
+    for path in sorted((hippocampus / "labelsTr").glob("*.nii.gz"))[:3]:
+        label_map, _ = read_labels(path)
+        array = make_probabilities(label_map, None, 3, seed=0)
+        save_probabilities(tmp_path / "a.b2nd", array, True)
+        packed = io.BytesIO()
+        np.savez_compressed(packed, probabilities=array)
+        ours += (tmp_path / "a.b2nd").stat().st_size
+        theirs += packed.tell()
+    assert 8 * ours < theirs

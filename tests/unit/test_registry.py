@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -77,7 +78,13 @@ NEW = {"folder": "in", "output": "out", "dataset": "hippocampus", "predictor": "
             r"ensembles\.e: 2 members, but 1 weights",
         ),
         ({"ensembles": {"e": {**ENSEMBLE, "weights": [1, 0]}}}, r"ensembles\.e\.weights\.1: 0 is"),
+        (
+            {"ensembles": {"e": {**ENSEMBLE, "weights": [1, float("nan")]}}},
+            r"ensembles\.e\.weights: must be finite numbers, found \[1, nan\]",
+        ),
         ({"ensembles": {"E": ENSEMBLE}}, r"ensembles: 'E' does not match"),
+        ({"ensembles_up_to": 0}, r"ensembles_up_to: 0 is less than the minimum of 1"),
+        ({"selection": {"metric": "tp"}}, r"selection\.metric: 'tp' is not one of \['dice', 'iou'"),
         ({"new_images": {**NEW, "dataset": "b"}}, r"new_images\.dataset: unknown name 'b'"),
         ({"new_images": {**NEW, "predictor": "p"}}, r"new_images\.predictor: unknown name 'p'"),
     ],
@@ -95,6 +102,106 @@ def test_weights_default_to_one():
         "equal": {"unet_2d_quick": 1.0, "unet_3d_quick": 1.0},
         "unequal": {"unet_2d_quick": 1.0, "unet_3d_quick": 3.0},
     }
+
+
+MODELS = ["unet_3d_quick", "unet_2d_quick", "nnunet_2d"]
+ALL_THREE = "nnunet_2d_and_unet_2d_quick_and_unet_3d_quick"
+
+
+@pytest.mark.parametrize(
+    ("largest", "names"),
+    [
+        (1, []),
+        (
+            2,
+            [
+                "nnunet_2d_and_unet_2d_quick",
+                "nnunet_2d_and_unet_3d_quick",
+                "unet_2d_quick_and_unet_3d_quick",
+            ],
+        ),
+        (
+            9,
+            [
+                "nnunet_2d_and_unet_2d_quick",
+                "nnunet_2d_and_unet_3d_quick",
+                "unet_2d_quick_and_unet_3d_quick",
+                ALL_THREE,
+            ],
+        ),
+    ],
+)
+def test_every_subset_of_the_models_becomes_an_ensemble(largest, names):
+    run = Run(configuration(models=MODELS, ensembles_up_to=largest))
+    assert list(run.predictors) == MODELS + names
+    for name in names:
+        assert run.predictors[name] == dict.fromkeys(name.split("_and_"), 1.0)
+        assert re.fullmatch(r"[a-z][a-z0-9_]*", name)
+
+
+def test_the_names_of_subsets_do_not_depend_on_the_order_or_number_of_models():
+    few = Run(configuration(models=MODELS[:2], ensembles_up_to=2)).predictors
+    many = Run(configuration(models=MODELS[::-1], ensembles_up_to=3)).predictors
+    assert few.items() <= many.items()
+
+
+def test_an_ensemble_with_a_name_of_its_own_is_not_made_twice():
+    named = {"mine": {**ENSEMBLE, "weights": [2, 2]}}
+    run = Run(configuration(models=MODELS, ensembles=named, ensembles_up_to=3))
+    assert list(run.predictors)[3:] == [
+        "mine",
+        "nnunet_2d_and_unet_2d_quick",
+        "nnunet_2d_and_unet_3d_quick",
+        ALL_THREE,
+    ]
+    unequal = {"mine": {**ENSEMBLE, "weights": [1, 2]}}  # is another predictor
+    assert (
+        "unet_2d_quick_and_unet_3d_quick"
+        in Run(configuration(ensembles=unequal, ensembles_up_to=2)).predictors
+    )
+
+
+def test_the_first_stage_of_a_cascade_is_a_member_like_others():
+    run = Run(configuration(models=["nnunet_3d_cascade"], ensembles_up_to=2))
+    assert "nnunet_3d_cascade_and_nnunet_3d_lowres" in run.predictors
+
+
+def test_subsets_can_be_selected_and_have_titles():
+    name = "unet_2d_quick_and_unet_3d_quick"
+    new = {**NEW, "predictor": name}
+    run = Run(configuration(ensembles_up_to=2, select={"models": [name]}, new_images=new))
+    assert run.selected["predictor"] == [name]
+    assert run.title(name) == "2D U-Net, quick schedule + 3D U-Net, quick schedule"
+
+
+def test_the_name_of_a_subset_must_be_free():
+    taken = {
+        "unet_2d_quick_and_unet_3d_quick": {"members": ["unet_2d_quick", "nnunet_2d"]},
+    }
+    message = (
+        r"^configuration: ensembles_up_to: the name 'unet_2d_quick_and_unet_3d_quick' of the "
+        r"ensemble of unet_2d_quick, unet_3d_quick is taken by another model or ensemble$"
+    )
+    with pytest.raises(ValueError, match=message):
+        Run(configuration(models=MODELS, ensembles=taken, ensembles_up_to=2))
+
+
+def test_a_metric_that_a_data_set_does_not_have_cannot_select(project):
+    described(project)
+    assert Run(configuration(selection={"metric": "hd95"})).config["selection"]["metric"] == "hd95"
+    path = project / "datasets" / "hippocampus.yaml"
+    description = yaml.safe_load(path.read_text())
+    description.pop("lesions", None)
+    path.write_text(yaml.safe_dump(description))
+    message = r"selection\.metric: lesion_f1 needs the key lesions in config/datasets/hippocampus"
+    with pytest.raises(ValueError, match=message):
+        Run(configuration(selection={"metric": "lesion_f1"}))
+
+
+def test_post_processing_cannot_aim_at_lesions_that_are_not_declared(project):
+    message = r"postprocessing\.objective: mixed needs the key lesions in config/datasets/hippo"
+    with pytest.raises(ValueError, match=message):
+        Run(configuration(postprocessing={"objective": "mixed"}))
 
 
 def test_select_chooses_targets():
@@ -197,12 +304,30 @@ MODEL = {"title": "T", "family": "nnunet"}
             {"configuration": "3d_cascade_fullres", "previous_model": "nobody"},
             r"models: m: previous_model: unknown name 'nobody'",
         ),
+        (
+            {"configuration": "2d", "n_gpus": 2, "gpu_share": 3},
+            r"m\.yaml: n_gpus is 2 and gpu_share 3; one of them must be 1",
+        ),
+        (
+            {"configuration": "2d", "n_gpus": 4, "overrides": {"batch_size": 3}},
+            r"m\.yaml: n_gpus is 4, but overrides\.batch_size is 3; each GPU needs a patch",
+        ),
     ],
 )
 def test_an_impossible_model_is_refused(project, model, message):
     (project / "models" / "m.yaml").write_text(yaml.safe_dump({**MODEL, **model}))
     with pytest.raises(ValueError, match=message):
         Run(configuration(models=["m"]))
+
+
+@pytest.mark.parametrize("device", ["cpu", "mps"])
+def test_several_gpus_need_gpus(project, device):
+    (project / "models" / "m.yaml").write_text(
+        yaml.safe_dump({**MODEL, "configuration": "2d", "n_gpus": 2})
+    )
+    with pytest.raises(ValueError, match=f"n_gpus is 2, but device is '{device}'; several need"):
+        Run(configuration(models=["m"], device=device))
+    Run(configuration(models=["m"], device="cuda"))
 
 
 def test_two_data_sets_cannot_have_one_identifier(project):
@@ -250,3 +375,26 @@ def test_regions_need_their_order(project, labels, order, message):
     orders = {} if order is None else {"regions_class_order": order}
     with pytest.raises(ValueError, match=rf"hippocampus\.yaml: regions_class_order: {message}"):
         described(project, labels={"background": 0, **labels}, **orders)
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ({}, r"lesions: 'labels' is a required property"),
+        ({"labels": ["anterior", "tumour"]}, r"lesions\.labels: unknown name 'tumour'; known: ant"),
+        ({"labels": ["background"]}, r"lesions\.labels: unknown name 'background'; known: ant"),
+        ({"labels": ["anterior"], "overlap": "area"}, r"lesions\.overlap: 'area' is not one of"),
+        ({"labels": ["anterior"], "threshold": 2}, r"lesions\.threshold: iou is 1 at most"),
+        ({"labels": ["anterior"], "minimum": 2}, r"lesions: .*'minimum' was unexpected"),
+    ],
+)
+def test_impossible_lesions_are_refused(project, rule, message):
+    with pytest.raises(ValueError, match=rf"hippocampus\.yaml: {message}"):
+        described(project, lesions=rule)
+
+
+def test_lesions_have_defaults(project):
+    described(project, lesions={"labels": ["anterior"]})
+    expected = {"labels": ["anterior"], "overlap": "iou", "threshold": 0.1, "min_volume_mm3": 0}
+    assert load_descriptions("dataset")["hippocampus"]["lesions"] == expected
+    described(project, lesions={"labels": ["anterior"], "overlap": "voxels", "threshold": 30})

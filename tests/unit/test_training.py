@@ -6,6 +6,7 @@ import torch
 
 from segflow import training
 from segflow.training import (
+    check_n_gpus,
     choose_device,
     find_start,
     fold_folder,
@@ -81,6 +82,28 @@ def test_what_training_does_not_use_does_not_count(plans):
 
 def test_another_side_of_the_split_counts():
     assert "split" in changed(fold={"train": ["a", "c"], "val": ["b"]})
+
+
+def test_the_number_of_gpus_counts_from_two_on():
+    def with_gpus(n_gpus):
+        return training_identity(PLANS, FOLD, KEYS, {}, n_gpus)
+
+    assert with_gpus(1) == identity()
+    assert {name for name, key in with_gpus(2).items() if key != identity()[name]} == {"settings"}
+
+
+@pytest.mark.parametrize(
+    ("n_gpus", "wanted", "message"),
+    [
+        (3, "auto", "m.yaml: n_gpus is 3, but a batch has 2 patches; allowed are 1 to 2, or set"),
+        (2, "cpu", "m.yaml: n_gpus is 2, but device is 'cpu'; several need cuda or auto"),
+    ],
+)
+def test_gpus_that_have_no_work_are_an_error(n_gpus, wanted, message):
+    with pytest.raises(ValueError, match=message):
+        check_n_gpus(n_gpus, PLANS, wanted)
+    check_n_gpus(2, PLANS, "cuda")
+    check_n_gpus(1, PLANS, "cpu")
 
 
 def test_cases_that_are_not_preprocessed_are_named():

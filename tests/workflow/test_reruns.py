@@ -43,14 +43,24 @@ def test_comments_and_docstrings_do_nothing(project):
 def test_an_edited_library_module_reruns_the_rules_that_import_it(project):
     path = project.folder / "workflow/scripts/segflow/summaries.py"
     path.write_text(path.read_text() + "\nEDITED = True\n")
-    readers = {"summarise_metrics", "plot_metrics", "plot_cases"}
-    assert project.planned() == readers | {"write_provenance", "make_report"}
+    readers = {"summarise_metrics", "compare_predictors", "select_predictor", "plot_metrics"}
+    below = {"plot_cases", "plot_comparisons", "write_provenance", "make_report"}
+    assert project.planned() == readers | below
 
 
 def test_a_changed_plot_style_redraws_only(project):
     path = project.folder / "workflow/scripts/segflow/figures.py"
     path.write_text(path.read_text().replace('"font.size": 10', '"font.size": 11'))
-    assert project.planned() == {"plot_training", "plot_metrics", "plot_cases", "make_report"}
+    plots = {"plot_training", "plot_metrics", "plot_cases", "plot_comparisons"}
+    assert project.planned() == plots | {"plot_postprocessing", "make_report"}
+
+
+def test_another_tolerance_evaluates_again_and_nothing_else(project):
+    path = "config/datasets/hippocampus.yaml"
+    project.edit(path, lambda dataset: dataset.update(surface_tolerance_mm=3))
+    planned = project.planned()
+    assert {"evaluate_predictor", "summarise_metrics", "make_report"} <= planned
+    assert not planned & {"convert_dataset", "train_fold", "search_postprocessing"}
 
 
 def test_a_changed_label_reruns_its_data_set_and_keeps_the_other_cases(project):

@@ -1,21 +1,27 @@
 """Apply the chosen post-processing steps to label maps (rule `apply_postprocessing`)."""
 
+import math
 from pathlib import Path
 
 from segflow.content import read_json
+from segflow.images import SUFFIX, read_grid
 from segflow.job import logged
 from segflow.manifests import read_manifest, write_manifest
-from segflow.postprocessing import postprocess_cases
+from segflow.postprocessing import VOXEL_BYTES, postprocess_cases
+from segflow.workers import count_workers
 
 
-def main(predictions: Path, choice: Path, workers: int, manifest: Path) -> None:
+def main(predictions: Path, choice: Path, threads: int, memory_mb: float, manifest: Path) -> None:
     """Write the label maps beside `predictions`, post-processed, beside `manifest`."""
+    keys = read_manifest(predictions)
+    grids = (read_grid(predictions.parent / f"{case}{SUFFIX}") for case in keys)
+    largest = max((math.prod(grid.shape) for grid in grids), default=0)
     keys = postprocess_cases(
-        read_manifest(predictions),
+        keys,
         predictions.parent,
         manifest.parent,
         read_json(choice),
-        workers,
+        count_workers(threads, memory_mb, VOXEL_BYTES * largest / 1e6, len(keys)),
     )
     write_manifest(manifest, keys)
 
@@ -25,6 +31,7 @@ if __name__ == "__main__":
         main(
             predictions=Path(snakemake.input.predictions),
             choice=Path(snakemake.input.choice),
-            workers=snakemake.threads,
+            threads=snakemake.threads,
+            memory_mb=snakemake.resources.mem_mb,
             manifest=Path(snakemake.output.manifest),
         )

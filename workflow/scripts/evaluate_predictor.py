@@ -4,12 +4,16 @@ from pathlib import Path
 
 from segflow.cases import read_cases, write_rows
 from segflow.content import read_json
+from segflow.evaluation import Comparison, Settings, evaluate_cases
 from segflow.images import SUFFIX
 from segflow.job import logged
+from segflow.lesions import LesionRule, lesion_columns
 from segflow.manifests import read_manifest
-from segflow.metrics import COUNTS, METRICS, VOLUMES, Comparison, evaluate_cases
+from segflow.metrics import columns
+from segflow.workers import count_workers
 
-COLUMNS = ["split", "stage", "fold", "case", "label", *METRICS, *COUNTS, *VOLUMES]
+KEYS = ["split", "stage", "fold", "case", "label"]
+BYTES_PER_VOXEL = 18  # of the largest case, where one label, of lesions, fills the whole image
 
 
 def main(
@@ -18,9 +22,14 @@ def main(
     splits: Path,
     folds: list[int],
     labels: dict,
+    tolerance_mm: float | None,
+    lesion_rule: dict | None,
     raw: Path,
-    workers: int,
+    code: str,
+    threads: int,
+    memory_mb: float,
     metrics: Path,
+    lesions: Path,
 ) -> None:
     """Evaluate the cases of all `predictions` tables, each in a folder ``SPLIT/STAGE``.
 
@@ -30,24 +39,38 @@ def main(
     ------
     FileNotFoundError
         If a case has no prediction.
+    ValueError
+        If there is a prediction of a case that is not expected.
     """
-    divided = read_json(splits)
-    fold_of: dict[str, int | str] = {case: fold for fold in folds for case in divided[fold]["val"]}
-    tested = [case.case for case in read_cases(cases) if case.split == "test" and case.label]
-    expected = {"val": fold_of, "test": dict.fromkeys(tested, "all")}
+    divided, known = read_json(splits), read_cases(cases)
+    tested = {case.case: case for case in known if case.split == "test"}
+    expected: dict[str, dict[str, int | str]] = {
+        "val": {case: fold for fold in folds for case in divided[fold]["val"]},
+        "test": {name: "all" for name, case in tested.items() if case.label},
+    }
+    unlabelled = {"val": set(), "test": tested.keys() - expected["test"].keys()}
     comparisons = []
     for table in predictions:
         stage, split = table.parent.name, table.parent.parent.name
         references = raw / ("labelsTr" if split == "val" else "labelsTs")
-        missing = sorted(expected[split].keys() - read_manifest(table).keys())
-        if missing:
+        found = read_manifest(table).keys()
+        if missing := sorted(expected[split].keys() - found):
             raise FileNotFoundError(f"{table}: cases without a prediction: {', '.join(missing)}")
+        if extra := sorted(found - expected[split].keys() - unlabelled[split]):
+            raise ValueError(f"{table}: predictions of cases not expected: {', '.join(extra)}")
         for case, fold in sorted(expected[split].items()):
             name = f"{case}{SUFFIX}"
             about = {"split": split, "stage": stage, "fold": fold, "case": case}
             comparisons.append(Comparison(references / name, table.parent / name, about))
-    rows = evaluate_cases(comparisons, labels, workers)
-    write_rows(metrics, rows, COLUMNS)
+    flat = all(case.shape.split()[0] == "1" for case in known)
+    rule = lesion_rule and LesionRule(**{**lesion_rule, "labels": tuple(lesion_rule["labels"])})
+    settings = Settings(labels, tolerance_mm, rule, flat)
+    case_mb = max(case.n_voxels for case in known) * BYTES_PER_VOXEL / 1e6
+    workers = count_workers(threads, memory_mb, case_mb, len(comparisons))
+    folder = metrics.parent / "evaluation"
+    rows, lesion_rows = evaluate_cases(comparisons, settings, code, folder, workers)
+    write_rows(metrics, rows, [*KEYS, *columns(flat)])
+    write_rows(lesions, lesion_rows, [*KEYS, *lesion_columns(flat)])
 
 
 if __name__ == "__main__":
@@ -58,7 +81,12 @@ if __name__ == "__main__":
             splits=Path(snakemake.input.splits),
             folds=snakemake.params.folds,
             labels=snakemake.params.labels,
+            tolerance_mm=snakemake.params.tolerance_mm,
+            lesion_rule=snakemake.params.lesions,
             raw=Path(snakemake.params.raw),
-            workers=snakemake.threads,
+            code=snakemake.params.code,
+            threads=snakemake.threads,
+            memory_mb=snakemake.resources.mem_mb,
             metrics=Path(snakemake.output.metrics),
+            lesions=Path(snakemake.output.lesions),
         )

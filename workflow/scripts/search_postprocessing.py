@@ -2,35 +2,76 @@
 
 from pathlib import Path
 
+from segflow.cases import read_cases, write_rows
 from segflow.content import read_json, write_json
 from segflow.images import SUFFIX
 from segflow.job import logged
+from segflow.lesions import LesionRule
 from segflow.manifests import read_manifest
-from segflow.postprocessing import Scores, search
+from segflow.postprocessing_search import (
+    COLUMNS,
+    TABLE_BYTES,
+    Cohort,
+    Search,
+    describe_components,
+    search,
+    tabulate_cases,
+)
+from segflow.workers import count_workers
 
 
 def main(
-    predictions: Path, splits: Path, references: Path, labels: dict, workers: int, choice: Path
+    predictions: Path,
+    splits: Path,
+    cases: Path,
+    references: Path,
+    labels: dict,
+    what: Search,
+    rule: LesionRule | None,
+    threads: int,
+    memory_mb: float,
+    choice: Path,
+    components: Path,
 ) -> None:
-    """Search on the label maps beside `predictions` and write what was found to `choice`."""
-    cases = read_manifest(predictions)
+    """Search on the label maps beside `predictions`; write `choice` and a table of components."""
+    keys = read_manifest(predictions)
     folds = {case: fold for fold, split in enumerate(read_json(splits)) for case in split["val"]}
-    scores = Scores(
-        {case: references / f"{case}{SUFFIX}" for case in cases},
-        {case: predictions.parent / f"{case}{SUFFIX}" for case in cases},
+    known = {case.case: case for case in read_cases(cases)}
+    if strange := sorted(keys.keys() - (folds.keys() & known.keys())):
+        raise ValueError(f"{predictions}: case {strange[0]!r} is in no validation fold")
+    largest = max((known[case].n_voxels for case in keys), default=0)
+    tables = tabulate_cases(
+        choice.parent / "components",
+        {case: references / f"{case}{SUFFIX}" for case in keys},
+        {case: predictions.parent / f"{case}{SUFFIX}" for case in keys},
+        keys,
         labels,
-        workers,
+        count_workers(threads, memory_mb, TABLE_BYTES * largest / 1e6, len(keys)),
     )
-    write_json(choice, search(scores, folds))
+    cohort = Cohort(tables, labels, rule)
+    write_rows(components, describe_components(cohort), COLUMNS)
+    groups = {case: known[case].group for case in keys}
+    write_json(choice, search(cohort, what, folds, groups))
 
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]):
+        options, lesions = snakemake.params.options, snakemake.params.lesions
         main(
             predictions=Path(snakemake.input.predictions),
             splits=Path(snakemake.input.splits),
+            cases=Path(snakemake.input.cases),
             references=Path(snakemake.params.references),
             labels=snakemake.params.labels,
-            workers=snakemake.threads,
+            what=Search(
+                objective=options["objective"],
+                adopt=options["adopt"],
+                operations=tuple(options["operations"]),
+                seed=snakemake.params.seed,
+            ),
+            rule=LesionRule(**{**lesions, "labels": tuple(lesions["labels"])}) if lesions else None,
+            threads=snakemake.threads,
+            memory_mb=snakemake.resources.mem_mb,
             choice=Path(snakemake.output.choice),
+            components=Path(snakemake.output.components),
         )

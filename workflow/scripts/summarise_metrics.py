@@ -2,45 +2,94 @@
 
 from pathlib import Path
 
+import pandas as pd
+
+from segflow.cases import read_cases
+from segflow.comparisons import changes
 from segflow.content import replacing
 from segflow.job import logged
-from segflow.metrics import METRICS, VOLUMES
-from segflow.summaries import before_and_after, read_metrics, summarise
+from segflow.metrics import AREAS, METRICS, VOLUMES
+from segflow.published import published_results
+from segflow.summaries import arrange, read_metrics, summarise
+from segflow.tables import (
+    BEFORE_AND_AFTER,
+    CHANGE,
+    MAIN,
+    PUBLISHED,
+    READING,
+    SHOWN,
+    SPLITS,
+    bands,
+    before_and_after,
+    one_line,
+    overview,
+)
 from segflow.web import page
 
 
-def main(tables: dict[str, Path], titles: dict[str, str], title: str, output: dict) -> None:
-    """Write the summary of the `tables` of each predictor as CSV, Markdown, LaTeX and HTML."""
-    summary = summarise(read_metrics(tables), [*METRICS, *VOLUMES])
+def main(
+    tables: dict[str, Path],
+    cases: Path,
+    titles: dict[str, str],
+    title: str,
+    seed: int,
+    rule: dict | None,
+    publications: dict[str, dict],
+    output: dict[str, Path],
+) -> None:
+    """Write the summary of the `tables` of each predictor as CSV, Markdown, LaTeX and HTML.
+
+    The `rule` of clinical bands may be None; `publications` are published results.
+    """
+    metrics = read_metrics(tables)
+    groups = {case.case: case.group for case in read_cases(cases)}
+    splits = arrange(metrics, [*METRICS, *VOLUMES, *AREAS])
+    published = published_results(publications)
+    summary = summarise(splits, groups, seed)
+    summary = pd.concat([summary, published], ignore_index=True)
+    summary = summary.astype(dict.fromkeys(["n", "n_undefined", "n_infinite"], "Int64"))
     with replacing(output["csv"]) as path:
         summary.to_csv(path, index=False, float_format="%.6g")
-    sections = {
-        f"{metric.capitalize() if metric != 'iou' else 'IoU'}, {where}": before_and_after(
-            summary, metric, split
-        ).replace({"predictor": titles})
-        for metric in METRICS
-        for split, where in (("val", "cross-validation"), ("test", "test cases"))
-        if (summary["split"] == split).any()
-    }
-    markdown = [f"# {title}", "Mean ± standard deviation before and after post-processing."]
-    latex = []
+    changed = changes(arrange(metrics, BEFORE_AND_AFTER), groups, seed)
+    others = [name for name in SHOWN if name not in MAIN]
+    sections = {}
+    for split in splits:
+        name, where = split.split, SPLITS[split.split]
+        shown = {
+            f"{where}: after post-processing": overview(summary, name, MAIN, titles),
+            f"{where}: before and after post-processing": before_and_after(
+                summary, changed, name, titles
+            ),
+        }
+        if rule:
+            shown[f"{where}: clinical bands of {METRICS[rule['metric']].title}"] = bands(
+                split, rule, titles
+            )
+        shown[f"{where}: further metrics"] = overview(summary, name, others, titles)
+        sections |= {heading: table for heading, table in shown.items() if len(table)}
+    notes = [READING, CHANGE, *([PUBLISHED] if publications else [])]
+    markdown, latex = [f"# {title}", *notes], []
     for heading, table in sections.items():
-        markdown += [f"## {heading}", table.to_markdown(index=False)]
-        caption = f"{title}. {heading}: before and after post-processing."
-        latex.append(table.to_latex(index=False, caption=caption, escape=True))
+        plain = one_line(table)
+        markdown += [f"## {heading}", plain.to_markdown(index=False)]
+        latex.append(plain.to_latex(index=False, caption=f"{title}. {heading}.", escape=True))
     with replacing(output["markdown"]) as path:
         path.write_text("\n\n".join(markdown) + "\n")
     with replacing(output["latex"]) as path:
         path.write_text("\n".join(latex))
     with replacing(output["html"]) as path:
-        path.write_text(page(title, sections))
+        path.write_text(page(title, sections, notes))
 
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]):
         main(
             tables={Path(path).parent.name: Path(path) for path in snakemake.input.metrics},
+            cases=Path(snakemake.input.cases),
             titles=snakemake.params.titles,
             title=snakemake.params.title,
+            seed=snakemake.params.seed,
+            rule=snakemake.params.bands,
+            publications=snakemake.params.published,
             output={name: Path(path) for name, path in snakemake.output.items()},
         )

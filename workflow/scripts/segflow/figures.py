@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import NullFormatter
 
 from segflow.content import replacing
 from segflow.labels import Labels, foreground_values
@@ -27,6 +28,7 @@ STYLE = {
     "axes.axisbelow": True,
     "legend.frameon": False,
 }
+MAX_PAIRS = 45  # rows of a figure that can still be read
 
 
 @dataclass(frozen=True)
@@ -220,6 +222,113 @@ def draw_metrics(metrics: pd.DataFrame, metric: str, name: str) -> Figure:
     return figure
 
 
+def draw_comparisons(comparisons: pd.DataFrame, name: str) -> Figure:
+    """Draw median differences of pairs of predictors with their intervals, a panel for each split.
+
+    Parameters
+    ----------
+    comparisons : DataFrame
+        Rows of one metric, label and stage; see `segflow.comparisons.compare`. With more than
+        `MAX_PAIRS` pairs in a split, those with the smallest p are drawn.
+    name : str
+        The metric as people read it.
+    """
+    titles = {"val": "cross-validation", "test": "test cases"}
+    parts = {
+        split: comparisons[comparisons["split"] == split]
+        for split in titles
+        if (comparisons["split"] == split).any()
+    }
+    drawn = {
+        split: part.loc[part["p"].sort_values(kind="stable").index[:MAX_PAIRS].sort_values()][::-1]
+        for split, part in parts.items()
+    }
+    n_rows = max(len(part) for part in drawn.values())
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(
+            1,
+            len(parts),
+            figsize=(7.5 * len(parts), 1.3 + 0.42 * n_rows),
+            squeeze=False,
+            layout="constrained",
+        )
+        for axis, (split, part) in zip(axes[0], drawn.items(), strict=True):
+            places = np.arange(len(part))
+            axis.axvline(0, color="black", linewidth=0.8)
+            axis.hlines(places, part["ci_low"], part["ci_high"], color=COLOURS[0], linewidth=2)
+            axis.plot(part["median_difference"], places, "o", color=COLOURS[0], markersize=6)
+            axis.set_yticks(places, part["predictor"] + "\nminus " + part["other"], fontsize=8)
+            axis.set_ylim(-0.7, len(part) - 0.3)
+            axis.locator_params(axis="x", nbins=6)
+            axis.set_xlabel(f"median difference of {name}, 95 % interval")
+            axis.grid(axis="y", visible=False)
+            for place, p in zip(places, part["p_corrected"], strict=True):
+                axis.text(
+                    1.02,
+                    place,
+                    "p < 0.001" if p < 0.001 else f"p = {p:.3f}",
+                    transform=axis.get_yaxis_transform(),
+                    va="center",
+                    fontsize=9,
+                    fontweight="bold" if p < 0.05 else "normal",
+                )
+            title = f"{titles[split]}, {part['n_groups'].max()} groups of cases"
+            if len(part) < len(parts[split]):
+                title += f", {len(part)} of {len(parts[split])} pairs"
+            axis.set_title(title, fontsize=10)
+    return figure
+
+
+def draw_ranking(ranking: pd.DataFrame, titles: dict[str, str]) -> Figure:
+    """Draw a critical-difference diagram for each split.
+
+    Parameters
+    ----------
+    ranking : DataFrame
+        See `segflow.ranking.rank`; rows with a rank only.
+    titles : dict of str to str
+        Titles of the predictors.
+    """
+    from scikit_posthocs import critical_difference_diagram  # slow, and no other figure needs it
+
+    splits = {"val": "cross-validation", "test": "test cases"}
+    parts = {
+        split: ranking[ranking["split"] == split].set_index("predictor")
+        for split in splits
+        if (ranking["split"] == split).any()
+    }
+    n_rows = max(len(part) for part in parts.values())
+    with plt.rc_context({"font.size": 10}):
+        figure, axes = plt.subplots(
+            len(parts),
+            1,
+            figsize=(10, len(parts) * (2.0 + 0.22 * n_rows)),
+            squeeze=False,
+            layout="constrained",
+        )
+        for axis, (split, part) in zip(axes[:, 0], parts.items(), strict=True):
+            pairs = part[[f"nemenyi_{name}" for name in part.index]]
+            names = [titles[name] for name in part.index]
+            critical_difference_diagram(
+                dict(zip(names, part["mean_rank"], strict=True)),
+                pd.DataFrame(pairs.to_numpy(), index=names, columns=names),
+                label_fmt_left="{label}  {rank:.2f}",
+                label_fmt_right="{rank:.2f}  {label}",
+                ax=axis,
+                color_palette=dict(zip(names, _cycle(len(names)), strict=True)),
+            )
+            for text in axis.texts:  # a pale colour can be seen as a line, but not be read
+                text.set_color("black")
+            test = part.iloc[0]
+            p, difference = test["p"], test["critical_difference"]
+            axis.set_title(
+                f"Mean ranks by Dice, {splits[split]}, {test['n_datasets']:.0f} data sets\n"
+                f"Friedman p = {p:.3g}, critical difference {difference:.2f}",
+                fontsize=10,
+            )
+    return figure
+
+
 def draw_cases(panels: list[Panel], labels: Labels) -> Figure:
     """Draw channels and label maps of cases side by side, in the slice with most reference.
 
@@ -273,6 +382,113 @@ def draw_cases(panels: list[Panel], labels: Labels) -> Figure:
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=min(6, len(handles)))
     return figure
+
+
+def draw_postprocessing(choice: dict, components: pd.DataFrame, title: str) -> Figure:
+    """Draw what thresholds of post-processing are worth, and the sizes of components.
+
+    Parameters
+    ----------
+    choice : dict
+        ``postprocessing.json``; see `segflow.postprocessing_search.search`.
+    components : DataFrame
+        ``components.csv``; see `segflow.postprocessing_search.describe_components`.
+    title : str
+        Title of the figure.
+    """
+    scopes = list(choice["searched"]["scopes"])
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(
+            len(scopes),
+            3,
+            figsize=(12, 2.6 * len(scopes) + 0.8),
+            squeeze=False,
+            layout="constrained",
+        )
+        for row, scope in zip(axes, scopes, strict=True):
+            for axis, operation in zip(row, ("fill_holes", "drop_small"), strict=False):
+                _draw_thresholds(axis, choice, scope, operation)
+            _draw_sizes(row[2], components[components["scope"] == scope])
+            row[0].set_ylabel(f"{scope}\nchange of the objective")
+            row[2].set_ylabel("pieces")
+        for axis, text in zip(
+            axes[0], ("fill holes up to", "drop components below", "sizes before"), strict=True
+        ):
+            axis.set_title(text, fontsize=10)
+        for axis in axes[-1]:
+            axis.set_xlabel("volume (mm³; area in mm² in 2D)")
+        figure.suptitle(title, fontweight="bold")
+    return figure
+
+
+def _draw_thresholds(axis: plt.Axes, choice: dict, scope: str, operation: str) -> None:
+    """Draw the change of the objective against the threshold, when the step's turn came."""
+    tried = [trial for trial in choice["trials"] if trial["scope"] == scope]
+    own = [trial for trial in tried if trial["operation"] == operation]
+    if not own:
+        _draw_nothing(axis, "nothing to try")
+        return
+    # There is a second curve where another step of the scope was adopted before: the one that
+    # decided is shown.
+    shown = next((trial["after"] for trial in own if trial["adopted"]), own[0]["after"])
+    curve = [trial for trial in own if trial["after"] == shown]
+    volumes, rises = zip(*((t["parameter"], t["objective"]) for t in curve), strict=True)
+    axis.axhline(0, color="black", linewidth=0.8)
+    axis.semilogx(volumes, rises, ".-", color=COLOURS[0])
+    harmful = [t for t in curve if any(change < 0 for change in t["dice"].values())]
+    points = [t["parameter"] for t in harmful], [t["objective"] for t in harmful]
+    axis.plot(*points, "x", color=COLOURS[5], label="lowers a label" if harmful else None)
+    for trial in (trial for trial in curve if trial["adopted"]):
+        point = trial["parameter"], trial["objective"]
+        axis.plot(*point, "o", color=COLOURS[2], markersize=10, fillstyle="none")
+        place = {"xytext": (0, 8), "textcoords": "offset points", "ha": "center", "fontsize": 9}
+        axis.annotate(f"{trial['parameter']:g}", point, **place)
+    axis.margins(x=0.1, y=0.25)
+    limits = axis.get_ylim()  # of the curve: keeping too few components may lose far more
+    kept = [trial for trial in tried if trial["operation"] == "keep_largest"]
+    for trial in kept if operation == "drop_small" else []:
+        if trial["after"] == kept[0]["after"]:
+            colour = COLOURS[(trial["parameter"] + 2) % len(COLOURS)]
+            text = f"keep {trial['parameter']}: {trial['objective']:+.2g}"
+            text += ", adopted" * trial["adopted"]
+            axis.axhline(trial["objective"], color=colour, linestyle="--", label=text)
+    axis.set_ylim(limits)
+    axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.ticklabel_format(axis="y", scilimits=(-2, 3))
+    if axis.get_legend_handles_labels()[0]:
+        axis.legend(fontsize=7)
+
+
+def _draw_nothing(axis: plt.Axes, text: str) -> None:
+    axis.set_xticks([])
+    axis.set_yticks([])
+    axis.text(0.5, 0.5, text, transform=axis.transAxes, ha="center", color="grey")
+
+
+def _draw_sizes(axis: plt.Axes, pieces: pd.DataFrame) -> None:
+    """Draw histograms of the volumes of true and false components, and of holes."""
+    if not len(pieces):
+        _draw_nothing(axis, "none")
+        return
+    low, high = pieces["volume_mm3"].min(), pieces["volume_mm3"].max()
+    bins = np.geomspace(0.9 * low, 1.1 * high, 25)
+    component = pieces["kind"] == "component"
+    false = pieces["overlap_voxels"] == 0
+    kinds = {
+        "true components": (component & ~false, COLOURS[2]),
+        "false components": (component & false, COLOURS[5]),
+        "holes": (~component, COLOURS[3]),
+    }
+    chosen = {text: kind for text, kind in kinds.items() if kind[0].any()}
+    axis.hist(
+        [pieces.loc[rows, "volume_mm3"] for rows, _ in chosen.values()],
+        bins=bins,
+        stacked=True,
+        color=[colour for _, colour in chosen.values()],
+        label=[f"{text} ({rows.sum()})" for text, (rows, _) in chosen.items()],
+    )
+    axis.set_xscale("log")
+    axis.legend(fontsize=7)
 
 
 def _coloured(label_map: np.ndarray, colours: dict[int, str]) -> np.ndarray:

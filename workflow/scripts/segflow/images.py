@@ -4,13 +4,16 @@ Arrays are in the order of SimpleITK and of nnU-Net: (z, y, x) for one channel. 
 z = 1.
 """
 
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import SimpleITK as sitk
-from isal import isal_zlib
+from isal import igzip, isal_zlib
+from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
 
 from segflow.content import replacing
 
@@ -21,6 +24,8 @@ ORIGIN_TOLERANCE = 1e-2  # of a voxel
 DIRECTION_TOLERANCE = 1e-3  # of a direction cosine
 COMPRESSION = 3  # of isal_zlib, 0 to 3
 GZIP = 31  # the window bits by which isal_zlib writes a gzip file
+GZIP_MAGIC = b"\x1f\x8b"
+NIFTI_HEADER = 348  # bytes of the header itself
 NIFTI_OFFSET = 352  # bytes before the voxels
 
 
@@ -86,12 +91,50 @@ def read_labels(path: Path) -> tuple[np.ndarray, Grid]:
     Raises
     ------
     ValueError
-        If the file cannot be read or has several channels.
+        If the file cannot be read or has several channels. A compressed NIfTI file that is
+        truncated or fails its checksum is refused.
     """
+    if path.name.endswith(SUFFIX) and path.exists():
+        array = _read_voxels(path)
+        if array is not None:
+            return array, read_grid(path)
     array, grid = read_image(path)
     if len(array) != 1:
         raise ValueError(f"{path}: a label map has one channel, found {len(array)}")
     return array[0], grid
+
+
+def _read_voxels(path: Path) -> np.ndarray | None:
+    """Return the integers of a compressed NIfTI file of 2 or 3 axes; None if it is another file.
+
+    SimpleITK returns what it could read of a damaged gzip file; here the checksum counts.
+    """
+    with path.open("rb") as file:
+        if file.read(2) != GZIP_MAGIC:
+            return None
+    try:
+        with igzip.open(path) as file:
+            try:
+                header = nibabel.Nifti1Header(file.read(NIFTI_HEADER), check=False)
+                dtype, shape = header.get_data_dtype(), header.get_data_shape()[::-1]
+                offset = int(header["vox_offset"])
+            except (WrapStructError, HeaderDataError):
+                return None
+            scaling = float(header["scl_slope"]), float(header["scl_inter"])
+            plain = dtype.kind in "iu" and len(shape) in (2, 3) and scaling in ((0, 0), (1, 0))
+            if header["magic"] != b"n+1" or not plain or offset < NIFTI_OFFSET:
+                return None
+            file.read(offset - NIFTI_HEADER)
+            array = np.empty((1, *shape)[-3:], dtype)
+            n_bytes = file.readinto(array.reshape(-1).view(np.uint8))
+            file.read()  # to the checksum
+    except (OSError, EOFError, zlib.error, isal_zlib.error) as error:
+        raise ValueError(f"{path}: cannot be read ({error})") from None
+    if n_bytes != array.nbytes:
+        raise ValueError(
+            f"{path}: cannot be read ({n_bytes} bytes of voxels, its header says {array.nbytes})"
+        )
+    return array.astype(dtype.newbyteorder("="), copy=False)
 
 
 def read_grid(path: Path) -> Grid:

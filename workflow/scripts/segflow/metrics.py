@@ -1,27 +1,70 @@
-"""Overlap of a predicted label map with its reference.
+"""Overlap of a predicted label map with its reference, and the names of all metrics.
 
 Everything is counted in one pass over the voxels: a joint histogram of reference and prediction
 holds the true and false positives and negatives of all labels and regions.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 
 import numpy as np
 
-from segflow.images import describe_difference, read_labels
-from segflow.labels import Labels, foreground, foreground_values
-from segflow.workers import map_cases
+CHUNK = 1 << 20  # voxels that are counted at a time: what fits into the cache of a core
 
-METRICS = ["dice", "iou", "precision", "recall"]
+
+@dataclass(frozen=True)
+class Metric:
+    """How a metric is shown, and whether ``higher`` or ``lower`` values are better."""
+
+    title: str
+    unit: str
+    better: str
+
+
+METRICS = {
+    "dice": Metric("Dice", "", "higher"),
+    "iou": Metric("IoU", "", "higher"),
+    "precision": Metric("Precision", "", "higher"),
+    "recall": Metric("Recall", "", "higher"),
+    "f1": Metric("F1", "", "higher"),
+    "specificity": Metric("Specificity", "", "higher"),
+    "accuracy": Metric("Accuracy", "", "higher"),
+    "relative_volume_difference": Metric("Relative volume difference", "", "lower"),
+    "volume_difference_ml": Metric("Volume difference", "mL", "lower"),
+    "area_difference_mm2": Metric("Area difference", "mm²", "lower"),
+    "hd": Metric("HD", "mm", "lower"),
+    "hd95": Metric("HD95", "mm", "lower"),
+    "assd": Metric("ASSD", "mm", "lower"),
+    "masd": Metric("MASD", "mm", "lower"),
+    "nsd": Metric("NSD", "", "higher"),
+    "lesion_precision": Metric("Lesion precision", "", "higher"),
+    "lesion_recall": Metric("Lesion recall", "", "higher"),
+    "lesion_f1": Metric("Lesion F1", "", "higher"),
+    "lesion_fp": Metric("False positive lesions", "lesions", "lower"),
+}
 COUNTS = ["tp", "fp", "fn", "tn"]
+LESION_COUNTS = ["lesion_tp", "lesion_fn"]  # their false positives are a metric
 VOLUMES = ["reference_ml", "prediction_ml"]
+AREAS = ["reference_mm2", "prediction_mm2"]  # in place of the volumes, where images are 2D
+
+
+def columns(flat: bool) -> list[str]:
+    """Return the columns of a table of metrics: metrics, counts of voxels and lesions, and sizes.
+
+    Parameters
+    ----------
+    flat : bool
+        Whether all images are 2D: areas take the place of volumes.
+    """
+    other = "volume_difference_ml" if flat else "area_difference_mm2"
+    names = [name for name in METRICS if name != other]
+    return [*names, *COUNTS, *LESION_COUNTS, *(AREAS if flat else VOLUMES)]
 
 
 def joint_histogram(reference: np.ndarray, prediction: np.ndarray, n_values: int) -> np.ndarray:
     """Count the voxels of each pair of reference and predicted label.
+
+    Neighbouring voxels are mostly alike, so runs of equal pairs are counted, with their lengths:
+    four to six times as fast as counting voxels on CT of the abdomen, and slower on noise only.
 
     Parameters
     ----------
@@ -49,11 +92,25 @@ def joint_histogram(reference: np.ndarray, prediction: np.ndarray, n_values: int
         for value in (array.min(initial=0), array.max(initial=0)):
             if not 0 <= value < n_values:
                 raise ValueError(f"the {name} holds label {value}, allowed are 0 to {n_values - 1}")
-    pairs = reference.ravel().astype(np.intp) * n_values + prediction.ravel().astype(np.intp)
-    return np.bincount(pairs, minlength=n_values**2).reshape(n_values, n_values)
+    dtype = np.min_scalar_type(n_values**2 - 1)
+    reference, prediction = reference.ravel(), prediction.ravel()
+    counts = np.zeros(n_values**2, np.int64)
+    for start in range(0, reference.size, CHUNK):
+        part = slice(start, start + CHUNK)
+        pairs = reference[part].astype(dtype)
+        pairs *= dtype.type(n_values)
+        pairs += prediction[part].astype(dtype)
+        starts = np.flatnonzero(pairs[1:] != pairs[:-1]) + 1
+        starts = np.concatenate([[0], starts])
+        lengths = np.diff(starts, append=pairs.size)
+        # The weights are summed as floats, which are exact below 2**53.
+        counts += np.bincount(pairs[starts], lengths, len(counts)).astype(np.int64)
+    return counts.reshape(n_values, n_values)
 
 
-def overlap(histogram: np.ndarray, members: list[int], voxel_ml: float) -> dict[str, float]:
+def overlap(
+    histogram: np.ndarray, members: list[int], voxel_size: float, flat: bool = False
+) -> dict[str, float]:
     """Return the overlap metrics of one label or region.
 
     Parameters
@@ -62,114 +119,55 @@ def overlap(histogram: np.ndarray, members: list[int], voxel_ml: float) -> dict[
         See `joint_histogram`.
     members : list of int
         Labels that make up the region; one for a plain label.
-    voxel_ml : float
-        Volume of a voxel in mL.
+    voxel_size : float
+        Volume of a voxel in mL, or area of a pixel in mm2.
+    flat : bool
+        Whether it is an area.
 
     Returns
     -------
     dict of str to float
-        ``dice`` = 2 TP / (2 TP + FP + FN), ``iou`` = TP / (TP + FP + FN), ``precision`` =
-        TP / (TP + FP), ``recall`` = TP / (TP + FN), the four counts of voxels and both volumes.
-        A metric whose denominator is 0 is NaN: Dice and IoU if both masks are empty, precision
-        if the prediction is, recall if the reference is.
+        ``dice`` and ``f1``, which are the same = 2 TP / (2 TP + FP + FN), ``iou`` =
+        TP / (TP + FP + FN), ``precision`` = TP / (TP + FP), ``recall`` = TP / (TP + FN),
+        ``specificity`` = TN / (TN + FP), ``accuracy`` = (TP + TN) / all voxels; the four counts of
+        voxels; the volumes R of the reference (``reference_ml``) and P of the prediction
+        (``prediction_ml``), ``volume_difference_ml`` = abs(P - R) and
+        ``relative_volume_difference`` = abs(P - R) / R; or their names for areas.
+
+        A metric whose denominator is 0 is NaN: Dice, IoU and F1 if both masks are empty, precision
+        if the prediction is, recall if the reference is. The relative difference is NaN if both
+        are empty and inf if only the reference is.
     """
-    rows = np.zeros(len(histogram), bool)
-    rows[members] = True
-    tp = int(histogram[np.ix_(rows, rows)].sum())
-    fp = int(histogram[np.ix_(~rows, rows)].sum())
-    fn = int(histogram[np.ix_(rows, ~rows)].sum())
+    inside = np.zeros(len(histogram), bool)
+    inside[members] = True
+    n_reference = int(histogram[inside].sum())
+    n_prediction = int(histogram[:, inside].sum())
+    tp = int(histogram[np.ix_(inside, inside)].sum())
+    fp, fn = n_prediction - tp, n_reference - tp
     tn = int(histogram.sum()) - tp - fp - fn
+    difference = abs(n_prediction - n_reference)
+    dice = ratio(2 * tp, n_reference + n_prediction)
     return {
-        "dice": _ratio(2 * tp, 2 * tp + fp + fn),
-        "iou": _ratio(tp, tp + fp + fn),
-        "precision": _ratio(tp, tp + fp),
-        "recall": _ratio(tp, tp + fn),
+        "dice": dice,
+        "iou": ratio(tp, tp + fp + fn),
+        "precision": ratio(tp, n_prediction),
+        "recall": ratio(tp, n_reference),
+        "f1": dice,
+        "specificity": ratio(tn, tn + fp),
+        "accuracy": ratio(tp + tn, tp + fp + fn + tn),
+        "relative_volume_difference": (
+            ratio(difference, n_reference) if n_reference or not n_prediction else float("inf")
+        ),
+        "area_difference_mm2" if flat else "volume_difference_ml": difference * voxel_size,
         "tp": tp,
         "fp": fp,
         "fn": fn,
         "tn": tn,
-        "reference_ml": (tp + fn) * voxel_ml,
-        "prediction_ml": (tp + fp) * voxel_ml,
+        "reference_mm2" if flat else "reference_ml": n_reference * voxel_size,
+        "prediction_mm2" if flat else "prediction_ml": n_prediction * voxel_size,
     }
 
 
-def evaluate_case(reference: Path, prediction: Path, labels: Labels) -> dict[str, dict[str, float]]:
-    """Compare a predicted label map with its reference.
-
-    Parameters
-    ----------
-    reference, prediction : Path
-        The label maps.
-    labels : dict of str to int or list of int
-        Labels and regions by name, as in a data set's description; the background is left out.
-
-    Returns
-    -------
-    dict of str to dict
-        The metrics of each label or region; see `overlap`.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the prediction is missing.
-    ValueError
-        If the grids differ, a file is damaged, or a label is not declared.
-    """
-    if not prediction.exists():
-        raise FileNotFoundError(f"{prediction}: the prediction of this case is missing")
-    truth, grid = read_labels(reference)
-    guess, other = read_labels(prediction)
-    if difference := describe_difference(grid, other)[0]:
-        raise ValueError(f"{prediction}: differs from its reference {reference} in {difference}")
-    declared = [0, *foreground_values(labels)]
-    try:
-        histogram = joint_histogram(truth, guess, declared[-1] + 1)
-    except ValueError as error:
-        raise ValueError(f"{prediction}: {error}") from None
-    for value in sorted(set(range(len(histogram))) - set(declared)):
-        if histogram[value].any() or histogram[:, value].any():
-            raise ValueError(f"{prediction}: it or its reference holds undeclared label {value}")
-    voxel_ml = float(np.prod(grid.spacing_mm)) / 1000
-    return {
-        name: overlap(histogram, members, voxel_ml) for name, members in foreground(labels).items()
-    }
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A reference, a prediction, and the columns that tell them from others in a table."""
-
-    reference: Path
-    prediction: Path
-    about: dict[str, str | int]
-
-
-def evaluate_cases(
-    comparisons: Iterable[Comparison], labels: Labels, workers: int
-) -> list[dict[str, str | float]]:
-    """Evaluate many label maps; see `evaluate_case`.
-
-    Returns
-    -------
-    list of dict
-        One row for each comparison and label, in the order of the comparisons.
-    """
-    comparisons = list(comparisons)
-    work = partial(_evaluate, labels=labels)
-    found = {
-        comparison.prediction: metrics
-        for comparison, metrics in map_cases(work, comparisons, workers, "evaluate")
-    }
-    return [
-        {**comparison.about, "label": label, **values}
-        for comparison in comparisons
-        for label, values in found[comparison.prediction].items()
-    ]
-
-
-def _evaluate(comparison: Comparison, labels: Labels) -> dict[str, dict[str, float]]:
-    return evaluate_case(comparison.reference, comparison.prediction, labels)
-
-
-def _ratio(numerator: int, denominator: int) -> float:
+def ratio(numerator: int, denominator: int) -> float:
+    """Return a quotient, or NaN if the denominator is 0."""
     return numerator / denominator if denominator else float("nan")

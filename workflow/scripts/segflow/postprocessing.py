@@ -1,206 +1,249 @@
-"""Connected-component post-processing: a search on cross-validation predictions, and its use.
-
-The search follows nnU-Net: first all foreground together, then each label or region, always
-starting from what was adopted before. A step is adopted if it raises the mean Dice and makes no
-label worse.
-"""
+"""Post-processing by components and holes: the steps, and what they leave of a label map."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import cc3d
 import numpy as np
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 
-from segflow.content import content_key
+from segflow.code import module_key
+from segflow.components import Pieces, find_pieces, voxel_volume_mm3
+from segflow.content import content_key, place_file
 from segflow.images import SUFFIX, read_labels, write_image
 from segflow.labels import Labels, foreground, foreground_values
 from segflow.ledger import finish_cases
-from segflow.metrics import joint_histogram, overlap
-from segflow.workers import map_cases
+
+FILLS, REMOVALS = ("fill_holes",), ("keep_largest", "drop_small")
+VOXEL_BYTES = 14  # of memory for each voxel, measured with labels everywhere
 
 
 @dataclass(frozen=True)
 class Step:
-    """One post-processing step: keep the largest component of some labels taken together.
+    """One step of post-processing.
 
     Parameters
     ----------
-    name : str
-        ``foreground``, or the name of the label or region.
+    scope : str
+        ``foreground``, or the name of a label or region.
     labels : tuple of int
-        The labels whose union is looked at.
+        The labels of the scope, looked at together.
+    operation : {'fill_holes', 'keep_largest', 'drop_small'}
+        Fill holes whose faces all belong to the scope; keep the largest components of the scope,
+        with those that are as large as the last one kept; drop its small components.
+    parameter : float
+        The largest volume in mm3 that is filled, the number of components that is kept, or the
+        volume in mm3 below which components are dropped. Areas in mm2 for 2D images.
     """
 
-    name: str
+    scope: str
     labels: tuple[int, ...]
-    operation: str = "keep_largest_component"
+    operation: str
+    parameter: float
 
 
-def candidate_steps(labels: Labels) -> list[Step]:
-    """Return the steps that the search tries, in its order.
+@dataclass(frozen=True)
+class Pool:
+    """The pieces of several cases side by side.
 
     Parameters
     ----------
-    labels : dict
-        Labels and regions of the data set.
+    pieces : Pieces
+        All pieces; those of different cases never touch.
+    case : ndarray of int
+        Of shape (piece,): the case that each belongs to.
+    voxel_mm3 : ndarray of float
+        Of shape (case,).
     """
+
+    pieces: Pieces
+    case: np.ndarray
+    voxel_mm3: np.ndarray
+
+    @property
+    def volume_mm3(self) -> np.ndarray:
+        """Volume of each piece."""
+        return self.pieces.voxels * self.voxel_mm3[self.case]
+
+
+@dataclass(frozen=True)
+class Components:
+    """Components of some labels taken together, in a pool.
+
+    Parameters
+    ----------
+    members : ndarray of int
+        Of shape (m,): the pieces that they are made of.
+    number : ndarray of int
+        Of shape (m,): the component that each of these belongs to, from 0.
+    voxels, volume_mm3, case : ndarray
+        Of shape (component,).
+    """
+
+    members: np.ndarray
+    number: np.ndarray
+    voxels: np.ndarray
+    volume_mm3: np.ndarray
+    case: np.ndarray
+
+
+def scopes_of(labels: Labels) -> dict[str, tuple[int, ...]]:
+    """Return the labels of each scope: all foreground, then each other label or region."""
     everything = tuple(foreground_values(labels))
-    steps = [Step(name, tuple(members)) for name, members in foreground(labels).items()]
-    return [
-        Step("foreground", everything),
-        *(step for step in steps if set(step.labels) != set(everything)),
-    ]
+    scopes = {"foreground": everything}
+    for name, members in foreground(labels).items():
+        if set(members) != set(everything):
+            scopes[name] = tuple(members)
+    return scopes
 
 
-def apply_step(label_map: np.ndarray, step: Step) -> np.ndarray:
-    """Remove all but the largest component of a step's labels.
+def pool_pieces(cases: list[Pieces], voxel_mm3: list[float]) -> Pool:
+    """Put the pieces of several cases side by side, in their order."""
+    counts = [len(pieces.values) for pieces in cases]
+    starts = np.concatenate([[0], np.cumsum(counts)])[:-1]
+    together = Pieces(
+        *(
+            np.concatenate([getattr(pieces, name) for pieces in cases])
+            for name in ("values", "voxels", "is_hole", "at_border")
+        ),
+        rims=np.concatenate(
+            [p.rims + np.array([s, 0]) for p, s in zip(cases, starts, strict=True)]
+        ),
+        contacts=np.concatenate([p.contacts + s for p, s in zip(cases, starts, strict=True)]),
+    )
+    return Pool(together, np.repeat(np.arange(len(cases)), counts), np.array(voxel_mm3, float))
 
-    Components are connected through faces, edges and corners (26 neighbours; 8 in 2D). Equally
-    large components are all kept, as nnU-Net does.
+
+def find_components(pool: Pool, present: np.ndarray, labels: Iterable[int]) -> Components:
+    """Return the components of some labels taken together.
+
+    Parameters
+    ----------
+    pool : Pool
+        The pieces.
+    present : ndarray of bool
+        Of shape (piece,): components that were not removed, and holes that were filled.
+    labels : iterable of int
+        The labels.
+    """
+    chosen = present & np.isin(pool.pieces.values, list(labels))
+    members = np.flatnonzero(chosen)
+    place = np.cumsum(chosen) - 1
+    contacts = place[pool.pieces.contacts[chosen[pool.pieces.contacts].all(1)]]
+    number = np.zeros(0, np.intp)
+    if len(members):
+        links = np.ones(len(contacts), bool), (contacts[:, 0], contacts[:, 1])
+        graph = csr_array(links, shape=(len(members), len(members)))
+        number = connected_components(graph, directed=False)[1]
+    voxels = np.bincount(number, pool.pieces.voxels[members]).astype(np.int64)
+    case = np.zeros(len(voxels), np.intp)
+    case[number] = pool.case[members]
+    return Components(members, number, voxels, voxels * pool.voxel_mm3[case], case)
+
+
+def rank_components(components: Components) -> np.ndarray:
+    """Return the rank of each component by size within its case, from 1."""
+    order = np.lexsort((-components.voxels, components.case))
+    cases = components.case[order]
+    ranks = np.empty(len(order), np.intp)
+    ranks[order] = np.arange(len(order)) - np.searchsorted(cases, cases) + 1
+    return ranks
+
+
+def removed_components(components: Components, step: Step) -> np.ndarray:
+    """Return which components a removing step takes away, as booleans."""
+    if step.operation == "drop_small":
+        return components.volume_mm3 < step.parameter
+    last = rank_components(components) == step.parameter
+    limit = np.zeros(components.case.max(initial=-1) + 1, np.int64)
+    limit[components.case[last]] = components.voxels[last]
+    return components.voxels < limit[components.case]
+
+
+def fillable_holes(pool: Pool, present: np.ndarray, labels: Iterable[int]) -> np.ndarray:
+    """Return the holes whose faces all belong to some labels, and that are not filled yet."""
+    fits = pool.pieces.is_hole & ~present
+    rims = pool.pieces.rims
+    fits[rims[~np.isin(rims[:, 1], list(labels)), 0]] = False
+    return np.flatnonzero(fits)
+
+
+def run_steps(pool: Pool, steps: Iterable[Step]) -> np.ndarray:
+    """Apply steps to pieces, one after the other.
+
+    A step takes whole pieces: a component of several labels is made of components of one label
+    that touch, or touch by way of filled holes. What a removal leaves is again made of whole
+    pieces, and no contact between these has changed. So the result is exact for any labels,
+    regions that overlap included. Only fills after a removal are not: it may join or open holes.
+
+    Returns
+    -------
+    ndarray of bool
+        Of shape (piece,): the components that are left and the holes that are filled.
+
+    Raises
+    ------
+    ValueError
+        If a fill comes after a removal.
+    """
+    present = ~pool.pieces.is_hole
+    removed = False
+    for step in steps:
+        if step.operation in FILLS:
+            if removed:
+                raise ValueError(f"{step}: holes are filled before anything is removed")
+            holes = fillable_holes(pool, present, step.labels)
+            present[holes[pool.volume_mm3[holes] <= step.parameter]] = True
+        else:
+            removed = True
+            components = find_components(pool, present, step.labels)
+            gone = removed_components(components, step)
+            present[components.members[gone[components.number]]] = False
+    return present
+
+
+def apply_steps(label_map: np.ndarray, steps: list[Step], voxel_mm3: float) -> np.ndarray:
+    """Apply steps to a label map.
 
     Parameters
     ----------
     label_map : ndarray of int
-        Of shape (z, y, x); it is not changed.
-    step : Step
-        What to do.
+        Of shape (z, y, x); one slice is a 2D image. It is not changed.
+    steps : list of Step
+        What to do, in this order; fills first.
+    voxel_mm3 : float
+        Volume of a voxel; of a 2D image the area in mm2.
 
     Returns
     -------
     ndarray of int
-        The label map with the smaller components set to background.
+        The label map after the steps; `label_map` itself if they change nothing.
+
+    Raises
+    ------
+    ValueError
+        If a fill comes after a removal.
     """
-    mask = np.isin(label_map, step.labels)
-    # cc3d 4.1 fails on dense masks of odd size; a margin of background makes them even.
-    padded = np.pad(mask, [(0, 1)] * mask.ndim)
-    components, count = cc3d.connected_components(padded, connectivity=26, return_N=True)
-    if count <= 1:
+    with_holes = any(step.operation in FILLS for step in steps)
+    numbers, box, pieces = find_pieces(label_map, with_holes)
+    present = run_steps(pool_pieces([pieces], [voxel_mm3]), steps)
+    if (present != pieces.is_hole).all():
         return label_map
-    components = components[tuple(slice(0, size) for size in mask.shape)]
-    sizes = np.bincount(components.ravel())[1:]
-    small = np.concatenate([[False], sizes < sizes.max()])
-    return np.where(small[components], 0, label_map).astype(label_map.dtype)
-
-
-def apply_steps(label_map: np.ndarray, steps: Iterable[Step]) -> np.ndarray:
-    """Apply steps one after the other; see `apply_step`."""
-    for step in steps:
-        label_map = apply_step(label_map, step)
-    return label_map
-
-
-class Scores:
-    """Dice of every validation case after any chain of steps, computed when first asked for.
-
-    Parameters
-    ----------
-    references, predictions : dict of str to Path
-        Label maps of the validation cases.
-    labels : dict
-        Labels and regions of the data set.
-    workers : int
-        Number of processes.
-    """
-
-    def __init__(
-        self,
-        references: dict[str, Path],
-        predictions: dict[str, Path],
-        labels: Labels,
-        workers: int,
-    ):
-        self.cases = sorted(predictions)
-        self.references, self.predictions = references, predictions
-        self.steps = candidate_steps(labels)
-        self.workers = workers
-        self.score = partial(_score_case, labels=labels)
-        self.known: dict[tuple[int, ...], np.ndarray] = {}
-
-    def __call__(self, chain: tuple[int, ...]) -> np.ndarray:
-        """Return the Dice after a chain of candidates, of shape (case, label)."""
-        if chain not in self.known:
-            work = partial(self.score, steps=[self.steps[number] for number in chain])
-            what = " + ".join(self.steps[number].name for number in chain) or "unchanged"
-            files = [(self.references[case], self.predictions[case]) for case in self.cases]
-            found = dict(map_cases(work, files, self.workers, what))
-            self.known[chain] = np.array([found[pair] for pair in files])
-        return self.known[chain]
-
-    def means(self, chain: tuple[int, ...], chosen: np.ndarray) -> np.ndarray:
-        """Return the mean Dice of each label over the chosen cases where it is defined."""
-        scores = self(chain)[chosen]
-        defined = ~np.isnan(scores)
-        return np.where(defined, scores, 0).sum(0) / np.maximum(defined.sum(0), 1)
-
-
-def search(scores: Scores, folds: dict[str, int]) -> dict:
-    """Choose the steps that help, and estimate what they gain.
-
-    Parameters
-    ----------
-    scores : Scores
-        The validation cases and what each chain of steps makes of them.
-    folds : dict of str to int
-        Fold in which each case was validated.
-
-    Returns
-    -------
-    dict
-        ``searched``: the candidates; ``steps``: the adopted ones, in order; ``trials``: what each
-        was worth; ``gain``: the change of the mean Dice, ``in_sample`` (chosen and measured on the
-        same cases, hence too good) and ``cross_fitted`` (each fold measured with what the other
-        folds would choose; None if there is one fold only).
-    """
-    everything = np.ones(len(scores.cases), bool)
-    chain, trials = _choose(scores, everything)
-    fold_of = np.array([folds[case] for case in scores.cases])
-    gains, weights = [], []
-    for fold in sorted(set(fold_of)) if len(set(fold_of)) > 1 else []:
-        held_out = fold_of == fold
-        others, _ = _choose(scores, ~held_out)
-        gains.append((scores.means(others, held_out) - scores.means((), held_out)).mean())
-        weights.append(held_out.sum())
-    gain = (scores.means(chain, everything) - scores.means((), everything)).mean()
-    return {
-        "metric": "mean Dice over labels and validation cases",
-        "searched": [asdict(step) for step in scores.steps],
-        "steps": [asdict(scores.steps[number]) for number in chain],
-        "trials": trials,
-        "n_cases": len(scores.cases),
-        "gain": {
-            "in_sample": float(gain),
-            "cross_fitted": float(np.average(gains, weights=weights)) if gains else None,
-        },
-    }
-
-
-def _choose(scores: Scores, chosen: np.ndarray) -> tuple[tuple[int, ...], list[dict]]:
-    """Go through the candidates once and adopt what raises the mean and lowers no label."""
-    chain: tuple[int, ...] = ()
-    trials = []
-    for number, step in enumerate(scores.steps):
-        change = scores.means((*chain, number), chosen) - scores.means(chain, chosen)
-        adopted = bool(change.mean() > 0 and (change >= 0).all())
-        trials.append({"step": step.name, "change_of_dice": change.tolist(), "adopted": adopted})
-        if adopted:
-            chain = (*chain, number)
-    return chain, trials
-
-
-def _score_case(files: tuple[Path, Path], labels: Labels, steps: list[Step]) -> list[float]:
-    """Return the Dice of each label of a case after some steps."""
-    (reference, _), (prediction, _) = map(read_labels, files)
-    n_values = foreground_values(labels)[-1] + 1
-    histogram = joint_histogram(reference, apply_steps(prediction, steps), n_values)
-    return [overlap(histogram, values, 1.0)["dice"] for values in foreground(labels).values()]
+    after = np.zeros(len(present) + 1, label_map.dtype)
+    after[1:] = np.where(present, pieces.values, 0)
+    changed = label_map.copy()
+    changed[box] = after[numbers]
+    return changed
 
 
 def postprocess_cases(
     sources: dict[str, str], source: Path, target: Path, choice: dict, workers: int
 ) -> dict[str, str]:
     """Apply the adopted steps to label maps; finished cases are kept.
+
+    A label map that the steps do not change becomes a second name of the file before.
 
     Parameters
     ----------
@@ -209,23 +252,27 @@ def postprocess_cases(
     source, target : Path
         Folders of the label maps before and after.
     choice : dict
-        What `search` returned.
+        What the search returned: its ``steps`` are applied.
     workers : int
         Number of processes.
 
     Returns
     -------
     dict of str to str
-        The key of each label map after.
+        The key of each label map after: that before, if there are no steps.
     """
-    keys = {case: content_key(key, choice["steps"]) for case, key in sources.items()}
-    work = partial(_postprocess_case, source=source, target=target, steps=read_steps(choice))
+    steps = read_steps(choice)
+    keys = dict(sources)
+    if steps:
+        code = [module_key("components"), module_key("postprocessing")]
+        keys = {case: content_key(key, choice["steps"], code) for case, key in sources.items()}
+    work = partial(_postprocess_case, source=source, target=target, steps=steps)
     finish_cases(target, keys, dict.fromkeys(keys), work, workers, "postprocess")
     return keys
 
 
 def read_steps(choice: dict) -> list[Step]:
-    """Return the adopted steps of what `search` returned, also after a way through JSON."""
+    """Return the adopted steps of what the search returned, also after a way through JSON."""
     return [Step(**{**step, "labels": tuple(step["labels"])}) for step in choice["steps"]]
 
 
@@ -233,6 +280,12 @@ def _postprocess_case(
     item: tuple[str, None], source: Path, target: Path, steps: list[Step]
 ) -> list[Path]:
     path = target / f"{item[0]}{SUFFIX}"
-    label_map, grid = read_labels(source / path.name)
-    write_image(path, apply_steps(label_map, steps), grid)
+    before = source / path.name
+    if steps:
+        label_map, grid = read_labels(before)
+        after = apply_steps(label_map, steps, voxel_volume_mm3(grid))
+        if after is not label_map:
+            write_image(path, after, grid)
+            return [path]
+    place_file(before, path)
     return [path]

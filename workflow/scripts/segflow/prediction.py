@@ -19,14 +19,16 @@ from tqdm import tqdm
 
 from segflow.cases import read_cases
 from segflow.content import content_key, file_sha256, read_json
+from segflow.leases import held
 from segflow.ledger import Ledger
 from segflow.manifests import read_manifest, write_manifest
 from segflow.nnunet import use_folders
 from segflow.preprocessing import load_preprocessed, preprocessed_folder
 from segflow.probabilities import save_probabilities
-from segflow.training import choose_device, fold_folder
+from segflow.processes import end_cleanly
+from segflow.training import choose_device, fold_folder, may_lease
 
-PROCEDURE = 1  # move it when predictions would come out differently
+PROCEDURE = 2  # move it when predictions would come out differently
 
 
 def load_predictor(
@@ -236,12 +238,20 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--preprocessing", required=True, help="name of the preprocessed data")
     parser.add_argument("--previous", type=Path, help="table of the previous stage's cases")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--gpu-share", type=int, default=1, help="such jobs that fit on a GPU")
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--folder", type=Path, required=True, help="folder of probabilities")
     parser.add_argument("--manifest", type=Path, required=True, help="table to write")
     options = parser.parse_args(arguments)
 
+    end_cleanly()
     use_folders(options.results)
+    with held(options.folder), may_lease(options.device, share=options.gpu_share):
+        _predict(options)
+
+
+def _predict(options: argparse.Namespace) -> None:
+    """Predict, once nobody else may write to the folder or use the GPU."""
     plans, manifest = read_json(options.plans), read_json(options.training)
     device = choose_device(options.device)
     if device.type == "cpu":

@@ -1,11 +1,19 @@
-"""Compact storage of a prediction's probabilities, read slab by slab.
+"""Compact storage of a prediction's probabilities, read tile by tile.
 
-Probabilities are kept as 12-bit numbers, compressed without further loss. The background of a
+Probabilities are kept as 12-bit levels, compressed without further loss. The background of a
 softmax is left out, for it is one minus the rest. The error of a stored probability is at most
 ``MAX_ERROR``; that of a background is at most ``MAX_ERROR`` times the number of other classes.
+
+The choice was measured, on outputs of trained networks and on label maps of CT made soft. With
+shuffled bytes and level 3 of Zstandard, 12 bits need at most a seventeenth of the space of
+nnU-Net's ``.npz`` file. 8 bits save four fifths of that, but err by 2e-3; float16 needs thirty
+times as much on CT. Shuffled bits are larger and slower to read, LZ4 is twice as large, and level
+5 of Zstandard saves 8 % for twice the time.
 """
 
+import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import blosc2
@@ -15,7 +23,71 @@ from segflow.content import replacing
 
 LEVELS = 4095
 MAX_ERROR = 0.5 / LEVELS
-SLAB_BYTES = 8_000_000
+# Voxels along z, y, x of what is compressed and read at a time: the sums of a tile fit into the
+# cache, and far from all objects a tile is skipped. A 2D image has larger ones.
+TILE = (32, 64, 64)
+FLAT_TILE = (1, 256, 256)
+CODEC = {
+    "codec": blosc2.Codec.ZSTD,
+    "clevel": 3,
+    "filters": [blosc2.Filter.SHUFFLE],
+    "nthreads": 1,
+}
+
+
+@dataclass(frozen=True)
+class Probabilities:
+    """A file of probabilities, of which nothing but the header was read.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    levels : NDArray of uint16
+        Of shape (class or region, z, y, x), 0 to ``LEVELS``, without the background of a softmax.
+    with_background : bool
+        True for the classes of a softmax, False for regions.
+    peaks : ndarray of int64
+        Of shape (z, y, x) in tiles: the largest level of anything but background in each. For
+        classes that is the largest sum over all of them, for regions that of any.
+    """
+
+    path: Path
+    levels: blosc2.NDArray
+    with_background: bool
+    peaks: np.ndarray
+
+    def tile(self, box: tuple[slice, ...]) -> np.ndarray:
+        """Return the levels in a box, of shape (class or region, z, y, x).
+
+        Raises
+        ------
+        ValueError
+            If that part of the file cannot be decompressed.
+        """
+        try:
+            return self.levels[(slice(None), *box)]
+        except RuntimeError as error:
+            raise ValueError(f"{self.path}: damaged probabilities ({error})") from None
+
+
+def tile_boxes(shape: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...]]]:
+    """Yield the place of each tile among the tiles, and its box of voxels.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Voxels along z, y, x.
+    """
+    tile = _tile(shape)
+    for place in np.ndindex(*map(_count, shape, tile)):
+        yield (
+            place,
+            tuple(
+                slice(number * size, min((number + 1) * size, end))
+                for number, size, end in zip(place, tile, shape, strict=True)
+            ),
+        )
 
 
 def save_probabilities(path: Path, probabilities: np.ndarray, with_background: bool) -> None:
@@ -36,81 +108,84 @@ def save_probabilities(path: Path, probabilities: np.ndarray, with_background: b
         If a probability is NaN or outside 0 to 1.
     """
     kept = probabilities[1:] if with_background else probabilities
-    low, high = float(kept.min()), float(kept.max())
-    if not (low >= 0 and high <= 1 + 1e-3):
-        raise ValueError(f"{path}: probabilities must be from 0 to 1, found {low} to {high}")
-    levels = np.rint(np.minimum(kept, 1) * np.float32(LEVELS)).astype(np.uint16)
-    thickness = max(1, SLAB_BYTES // max(1, levels[:, :1].nbytes))
-    chunks = (levels.shape[0], min(thickness, levels.shape[1]), *levels.shape[2:])
-    parameters = {
-        "codec": blosc2.Codec.ZSTD,
-        "clevel": 3,
-        "filters": [blosc2.Filter.BITSHUFFLE],
-        "nthreads": 1,
-    }
+    shape = kept.shape[1:]
+    tile = _tile(shape)
+    peaks = np.zeros(tuple(map(_count, shape, tile)), np.int64)
     with replacing(path) as temporary:
-        array = blosc2.asarray(
-            levels, chunks=chunks, cparams=parameters, urlpath=str(temporary), mode="w"
+        levels = blosc2.empty(
+            kept.shape,
+            np.uint16,
+            chunks=(len(kept), *tile),
+            blocks=(1, *tile),
+            cparams=CODEC,
+            urlpath=str(temporary),
+            mode="w",
         )
-        array.schunk.vlmeta["with_background"] = with_background
+        for place, box in tile_boxes(shape):
+            where = (slice(None), *box)
+            found = _quantised(kept[where], path)
+            levels[where] = found
+            together = found.sum(0, dtype=np.int64) if with_background else found
+            peaks[place] = together.max()
+        levels.schunk.vlmeta["with_background"] = with_background
+        levels.schunk.vlmeta["peaks"] = peaks.tolist()
 
 
-def open_probabilities(path: Path) -> blosc2.NDArray:
+def open_probabilities(path: Path) -> Probabilities:
     """Open a file of probabilities without reading them.
 
     Raises
     ------
     ValueError
-        If the file is damaged.
+        If the file is missing or damaged.
     """
     try:
-        return blosc2.open(str(path), mode="r", dparams={"nthreads": 1})
-    except (RuntimeError, ValueError, FileNotFoundError) as error:
+        levels = blosc2.open(str(path), mode="r", dparams={"nthreads": 1})
+        about = levels.schunk.vlmeta
+        peaks = np.array(about["peaks"], np.int64)
+        return Probabilities(path, levels, about["with_background"], peaks)
+    except (RuntimeError, ValueError, KeyError, FileNotFoundError) as error:
         raise ValueError(f"{path}: not a readable file of probabilities ({error})") from None
 
 
-def iterate_slabs(
-    paths: list[Path], weights: list[float]
-) -> Iterator[tuple[slice, np.ndarray, bool]]:
-    """Average the probabilities of several members, slab by slab.
+def read_probabilities(path: Path) -> np.ndarray:
+    """Read the probabilities of one case.
 
-    Memory does not grow with the number of members.
-
-    Parameters
-    ----------
-    paths : list of Path
-        A file for each member.
-    weights : list of float
-        Weight of each member; their sum need not be 1.
-
-    Yields
-    ------
-    slab : slice
-        Range of z.
-    mean : ndarray of float32
-        Of shape (class or region, z, y, x), the background included.
-    with_background : bool
-        True if the first class is the background of a softmax.
+    Returns
+    -------
+    ndarray of float32
+        Of shape (class or region, z, y, x), the background of a softmax included.
 
     Raises
     ------
     ValueError
-        If members differ in shape or in kind.
+        If the file is missing or damaged.
     """
-    members = [open_probabilities(path) for path in paths]
-    first = members[0]
-    with_background = bool(first.schunk.vlmeta["with_background"])
-    for path, member in zip(paths, members, strict=True):
-        if member.shape != first.shape:
-            raise ValueError(f"{path}: shape {member.shape}, but {paths[0]} has {first.shape}")
-        if bool(member.schunk.vlmeta["with_background"]) != with_background:
-            raise ValueError(f"{path}: classes and regions cannot be averaged with {paths[0]}")
-    factors = np.asarray(weights, np.float32) / np.float32(sum(weights) * LEVELS)
-    for start in range(0, first.shape[1], first.chunks[1]):
-        slab = slice(start, min(start + first.chunks[1], first.shape[1]))
-        mean = np.zeros((first.shape[0], slab.stop - start, *first.shape[2:]), np.float32)
-        for member, factor in zip(members, factors, strict=True):
-            mean += member[:, slab] * factor
-        if with_background:
-            mean = np.concatenate([1 - mean.sum(0, keepdims=True), mean])
-        yield slab, mean, with_background
+    stored = open_probabilities(path)
+    everywhere = tuple(slice(size) for size in stored.levels.shape[1:])
+    found = stored.tile(everywhere) / np.float32(LEVELS)
+    return (
+        np.concatenate([1 - found.sum(0, keepdims=True), found])
+        if stored.with_background
+        else found
+    )
+
+
+def _quantised(probabilities: np.ndarray, path: Path) -> np.ndarray:
+    """Return the levels of probabilities as uint16; what rounding put above one is cut off."""
+    low, high = float(probabilities.min()), float(probabilities.max())
+    if not (low >= 0 and high <= 1 + 1e-3):
+        raise ValueError(f"{path}: probabilities must be from 0 to 1, found {low} to {high}")
+    levels = np.minimum(probabilities, 1, dtype=np.float32)
+    levels *= LEVELS
+    return np.rint(levels, out=levels).astype(np.uint16, order="C")  # as blosc2 needs it
+
+
+def _tile(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of the tiles of a case."""
+    return tuple(map(min, shape, FLAT_TILE if shape[0] == 1 else TILE))
+
+
+def _count(size: int, tile: int) -> int:
+    """Return how many tiles cover an axis."""
+    return math.ceil(size / tile)

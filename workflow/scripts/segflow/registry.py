@@ -1,14 +1,17 @@
 """Configuration, data sets and models: read, checked against their schemas, and cross-checked."""
 
 import importlib
+import math
 import re
-from functools import cached_property
+from collections.abc import Iterable
+from copy import deepcopy
+from functools import cache, cached_property
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import yaml
 from jsonschema import Draft202012Validator
-from snakemake.utils import validate
 
 from segflow.content import content_key
 from segflow.labels import foreground_values
@@ -22,6 +25,7 @@ PLANNERS = {
     "resenc_l": ("nnUNetPlannerResEncL", "nnUNetResEncUNetLPlans"),
     "resenc_xl": ("nnUNetPlannerResEncXL", "nnUNetResEncUNetXLPlans"),
 }
+EVALUATION_KEYS = ("surface_tolerance_mm", "lesions", "bands")  # of a data set
 
 
 def check(value: dict, schema: str, where: str) -> dict:
@@ -41,15 +45,32 @@ def check(value: dict, schema: str, where: str) -> dict:
     ValueError
         With every problem in one message, each with its key.
     """
-    path = SCHEMAS / f"{schema}.schema.yaml"
+    rules = _read_schema(schema)
     problems = [
         f"{'.'.join(str(part) for part in error.absolute_path) or 'top level'}: {error.message}"
-        for error in Draft202012Validator(yaml.safe_load(path.read_text())).iter_errors(value)
+        for error in Draft202012Validator(rules).iter_errors(value)
     ]
     if problems:
         raise ValueError(f"{where}: " + "; ".join(sorted(problems)))
-    validate(value, str(path))
+    _fill_defaults(value, rules)
     return value
+
+
+@cache  # reading them for each of many descriptions would be most of the work
+def _read_schema(name: str) -> dict:
+    return yaml.safe_load((SCHEMAS / f"{name}.schema.yaml").read_text())
+
+
+def _fill_defaults(value: dict, schema: dict) -> None:
+    """Add what a mapping leaves out and its schema has a default for, at every level."""
+    known = schema.get("properties", {})
+    for key, rules in known.items():
+        if "default" in rules:
+            value.setdefault(key, deepcopy(rules["default"]))
+    for key, part in value.items():
+        rules = known.get(key, schema.get("additionalProperties"))
+        if isinstance(part, dict) and isinstance(rules, dict):
+            _fill_defaults(part, rules)
 
 
 def load_descriptions(kind: str) -> dict[str, dict]:
@@ -86,6 +107,23 @@ def load_descriptions(kind: str) -> dict[str, dict]:
             _check_dataset(value, where)
         descriptions[path.stem] = value
     return descriptions
+
+
+def load_published(datasets: Iterable[str]) -> dict[str, dict]:
+    """Read the published results of these data sets; those without a file have none.
+
+    Raises
+    ------
+    ValueError
+        If a file of ``config/published`` breaks its schema.
+    """
+    found = {}
+    for name in datasets:
+        path = PROJECT / "config" / "published" / f"{name}.yaml"
+        if path.exists():
+            where = f"config/published/{path.name}"
+            found[name] = check(yaml.safe_load(path.read_text()), "published", where)
+    return found
 
 
 def _check_dataset(dataset: dict, where: str) -> None:
@@ -125,6 +163,7 @@ def _check_labels(dataset: dict, where: str) -> None:
             f"{where}: labels: values must be consecutive integers, found {values}; reading."
             "label_values brings others there"
         )
+    _check_lesions(dataset, where)
     regions = [value for value in dataset["labels"].values() if isinstance(value, list)]
     needed = len(dataset["labels"]) - 1 if regions else 0
     order = dataset.get("regions_class_order", [])
@@ -132,6 +171,21 @@ def _check_labels(dataset: dict, where: str) -> None:
         raise ValueError(
             f"{where}: regions_class_order: needs {needed} values, one for each label or region "
             f"but the background (none if there are no regions), found {len(order)}"
+        )
+
+
+def _check_lesions(dataset: dict, where: str) -> None:
+    """Refuse lesions of labels that there are not, and overlaps that cannot be reached."""
+    rule = dataset.get("lesions", {"labels": []})
+    known = sorted(dataset["labels"].keys() - {"background"})
+    for name in rule["labels"]:
+        if name not in known:
+            raise ValueError(
+                f"{where}: lesions.labels: unknown name {name!r}; known: {', '.join(known)}"
+            )
+    if rule.get("overlap") in ("iou", "dice") and rule["threshold"] > 1:
+        raise ValueError(
+            f"{where}: lesions.threshold: {rule['overlap']} is 1 at most, found {rule['threshold']}"
         )
 
 
@@ -158,6 +212,7 @@ class Run:
             _chosen([name], self.datasets, "raw_folders, splits and published_splits")
         for name in self.datasets:
             self._describe(name)
+        self.published = load_published(self.datasets)
         models = _chosen(config["models"], all_models, "models")
         for name in list(models):
             previous = models[name].get("previous_model")
@@ -170,6 +225,7 @@ class Run:
         self._check_models()
         self._check_ensembles()
         self._check_selection()
+        self._check_postprocessing()
 
     def _describe(self, name: str) -> None:
         """Take from the raw folder what the description of a data set leaves out."""
@@ -213,6 +269,21 @@ class Run:
                     f"config/models/{name}.yaml: previous_model {previous!r} must have the "
                     f"configuration 3d_lowres, found {self.models[previous]['configuration']!r}"
                 )
+            self._check_gpus(name, model)
+
+    def _check_gpus(self, name: str, model: dict) -> None:
+        """Check that a training on several GPUs can be; its plans may refuse it later."""
+        n_gpus, device = model["n_gpus"], self.config["device"]
+        where = f"config/models/{name}.yaml: n_gpus is {n_gpus}"
+        if n_gpus > 1 and device not in ("auto", "cuda"):
+            raise ValueError(f"{where}, but device is {device!r}; several need cuda or auto")
+        if n_gpus > 1 and model["gpu_share"] > 1:
+            raise ValueError(f"{where} and gpu_share {model['gpu_share']}; one of them must be 1")
+        if n_gpus > model["overrides"].get("batch_size", n_gpus):
+            raise ValueError(
+                f"{where}, but overrides.batch_size is {model['overrides']['batch_size']}; each "
+                "GPU needs a patch of the batch"
+            )
 
     def _check_ensembles(self) -> None:
         for name, ensemble in self.config["ensembles"].items():
@@ -225,24 +296,63 @@ class Run:
                 raise ValueError(
                     f"{where}: {len(ensemble['members'])} members, but {len(weights)} weights"
                 )
+            if not all(map(math.isfinite, weights)):
+                raise ValueError(f"{where}.weights: must be finite numbers, found {weights}")
 
     def _check_selection(self) -> None:
         select = self.config["select"]
         _chosen(select["datasets"], self.datasets, "select.datasets")
         _chosen(select["models"], self.predictors, "select.models")
         self._check_folds(select["folds"], "select.folds")
+        metric = self.config["selection"]["metric"]
+        needed = {"nsd": "surface_tolerance_mm", "lesion_f1": "lesions"}.get(metric)
+        for name, dataset in self.datasets.items():
+            if needed and needed not in dataset:
+                raise ValueError(
+                    f"configuration: selection.metric: {metric} needs the key {needed} in "
+                    f"config/datasets/{name}.yaml"
+                )
         if "new_images" in self.config:
             wanted = self.config["new_images"]
             _chosen([wanted["dataset"]], self.datasets, "new_images.dataset")
             _chosen([wanted["predictor"]], self.predictors, "new_images.predictor")
 
+    def _check_postprocessing(self) -> None:
+        objective = self.config["postprocessing"]["objective"]
+        for name, dataset in self.datasets.items():
+            if objective != "dice" and "lesions" not in dataset:
+                raise ValueError(
+                    f"configuration: postprocessing.objective: {objective} needs the key lesions "
+                    f"in config/datasets/{name}.yaml"
+                )
+
     @cached_property
     def predictors(self) -> dict[str, dict[str, float]]:
-        """Weight of each member model of each predictor: models first, then ensembles."""
+        """Weight of each member model of each predictor: models first, then ensembles.
+
+        Raises
+        ------
+        ValueError
+            If an ensemble that `ensembles_up_to` asks for would have the name of another predictor.
+        """
         predictors: dict[str, dict[str, float]] = {name: {name: 1.0} for name in self.models}
         for name, ensemble in self.config["ensembles"].items():
             weights = ensemble.get("weights", [1.0] * len(ensemble["members"]))
             predictors[name] = dict(zip(ensemble["members"], map(float, weights), strict=True))
+        equal = {
+            frozenset(chosen) for chosen in predictors.values() if len({*chosen.values()}) == 1
+        }
+        for size in range(2, self.config["ensembles_up_to"] + 1):
+            for members in combinations(sorted(self.models), size):
+                if frozenset(members) in equal:  # it is there under another name
+                    continue
+                name = "_and_".join(members)
+                if name in predictors:
+                    raise ValueError(
+                        f"configuration: ensembles_up_to: the name {name!r} of the ensemble of "
+                        f"{', '.join(members)} is taken by another model or ensemble"
+                    )
+                predictors[name] = dict.fromkeys(members, 1.0)
         return predictors
 
     @property
@@ -262,6 +372,11 @@ class Run:
         if dataset in self.config["raw_folders"]:
             return Path(self.config["raw_folders"][dataset]).absolute()
         return PROJECT / self.datasets[dataset]["raw"]
+
+    def description(self, dataset: str) -> dict[str, Any]:
+        """Return what a data set's converted files depend on: its description less evaluation."""
+        described = self.datasets[dataset].items()
+        return {key: value for key, value in described if key not in EVALUATION_KEYS}
 
     def part_rule(self, dataset: str) -> dict[str, Any]:
         """Return the parameters of `segflow.parts.PartRule` of a data set."""
@@ -310,10 +425,10 @@ class Run:
         return self.plans(model), shared
 
     def title(self, predictor: str) -> str:
-        """Return the title of a model, or the name of an ensemble as people read it."""
-        if predictor in self.models:
-            return self.models[predictor]["title"]
-        return predictor.replace("_", " ").capitalize()
+        """Return the title of a model, or what people read for the name of an ensemble."""
+        if predictor in self.config["ensembles"]:
+            return predictor.replace("_", " ").capitalize()
+        return " + ".join(self.models[name]["title"] for name in self.predictors[predictor])
 
 
 def _read_text(config: dict) -> None:

@@ -16,15 +16,17 @@ from segflow.convert import Target, convert_cases, raise_problems, remove_other_
 from segflow.ensembling import Member, ensemble_cases
 from segflow.formats import image_ending
 from segflow.images import SUFFIX
+from segflow.leases import held
 from segflow.manifests import write_manifest
 from segflow.nnunet import use_folders
 from segflow.postprocessing import postprocess_cases
 from segflow.prediction import load_predictor, predict_fold, prediction_keys
 from segflow.preprocessing import preprocess_cases
+from segflow.processes import end_cleanly
 from segflow.sources import SourceCase, visible
-from segflow.training import choose_device, fold_folder
+from segflow.training import choose_device, fold_folder, may_lease
 
-PROCEDURE = 1  # move it when segmentations would come out differently
+PROCEDURE = 2  # move it when segmentations would come out differently
 
 
 @dataclass(frozen=True)
@@ -163,17 +165,25 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--folds", nargs="+", type=int, required=True)
     parser.add_argument("--postprocessing", type=Path, required=True)
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--gpu-share", type=int, default=1, help="such jobs that fit on a GPU")
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--memory-mb", type=float, required=True)
     parser.add_argument("--manifest", type=Path, required=True, help="table to write")
     options = parser.parse_args(arguments)
 
+    end_cleanly()
     use_folders(options.results)
+    work = options.manifest.parent / ".work"
+    with held(work), may_lease(options.device, share=options.gpu_share):
+        _segment(options, work)
+
+
+def _segment(options: argparse.Namespace, work: Path) -> None:
+    """Segment, once nobody else may write to the folder or use the GPU."""
     device = choose_device(options.device)
     if device.type == "cpu":
         torch.set_num_threads(options.threads)
     output = options.manifest.parent
-    work = output / ".work"
     dataset_json = read_json(options.results / "nnUNet_raw" / options.nnunet_name / "dataset.json")
     n_channels = len(dataset_json["channel_names"])
     sources = find_images(options.images, n_channels)

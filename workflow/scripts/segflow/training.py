@@ -1,19 +1,28 @@
 """Training of one fold of one model, resumed only if everything it was made from is the same."""
 
 import argparse
+import math
 import os
 import platform
 import shutil
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 
+import psutil
 import torch
 from nnunetv2.run.run_training import get_trainer_from_args
 
 from segflow.content import content_key, file_sha256, read_json, write_json
+from segflow.devices import leased_devices
+from segflow.leases import held
+from segflow.loaders import check_shared_memory, patch_megabytes, plan_loading
 from segflow.manifests import read_manifest
 from segflow.nnunet import use_folders
+from segflow.processes import end_cleanly
+from segflow.ranks import is_interruption, run_ranks
+from segflow.time_limits import warned_before_limit
 
 PROCEDURE = 1  # move it when a training would come out differently
 TRAINER = "SegflowTrainer"
@@ -28,7 +37,11 @@ def fold_folder(results: Path, nnunet_name: str, plans: dict, fold: int) -> Path
 
 
 def training_identity(
-    plans: dict, fold: dict[str, list[str]], keys: dict[str, str], previous: dict[str, str]
+    plans: dict,
+    fold: dict[str, list[str]],
+    keys: dict[str, str],
+    previous: dict[str, str],
+    n_gpus: int = 1,
 ) -> dict[str, str]:
     """Return keys of everything that a training is made from.
 
@@ -42,6 +55,8 @@ def training_identity(
         Key of the preprocessed content of each case.
     previous : dict of str to str
         Key of the previous stage's segmentation of each case; empty without a cascade.
+    n_gpus : int
+        Number of GPUs that share each batch.
 
     Returns
     -------
@@ -59,6 +74,8 @@ def training_identity(
     settings = plans["segflow"]
     configuration = plans["configurations"][settings["configuration"]]
     resumable = {k: v for k, v in settings["training"].items() if k != "checkpoint_minutes"}
+    if n_gpus > 1:
+        resumable["n_gpus"] = n_gpus
     data = {name: [keys[name], previous.get(name)] for name in (*fold["train"], *fold["val"])}
     return {
         "data": content_key(data),
@@ -91,10 +108,49 @@ def choose_device(wanted: str) -> torch.device:
     return torch.device(wanted)
 
 
-def use_threads(threads: int, device: torch.device) -> None:
-    """Share a job's threads between PyTorch and the workers that load and augment patches."""
-    torch.set_num_threads(threads if device.type == "cpu" else 1)
-    workers = 0 if threads <= 2 or device.type == "cpu" else threads - 1
+def may_lease(wanted: str, n_gpus: int = 1, share: int = 1) -> AbstractContextManager:
+    """Return a block that holds GPUs, if the wanted device may be one; see `leased_devices`."""
+    return leased_devices(n_gpus, share) if wanted in ("auto", "cuda") else nullcontext()
+
+
+def use_threads(
+    threads: int, memory_mb: float, plans: dict, dataset_json: dict, n_gpus: int, device: str
+) -> None:
+    """Share a job's threads between PyTorch and the workers that load and augment patches.
+
+    Parameters
+    ----------
+    threads : int
+        Threads of the job.
+    memory_mb : float
+        Memory of the job, in MB.
+    plans, dataset_json : dict
+        Plans of the model, and nnU-Net's description of the data set.
+    n_gpus : int
+        Number of processes that train.
+    device : str
+        Type of the device. On the CPU there are no workers.
+
+    Raises
+    ------
+    RuntimeError
+        If the shared memory is too small for the batches of the workers.
+    """
+    torch.set_num_threads(threads if device == "cpu" else 1)
+    workers = 0
+    if device != "cpu":
+        settings = plans["segflow"]
+        batch_size = plans["configurations"][settings["configuration"]]["batch_size"]
+        free_mb = min(memory_mb, psutil.virtual_memory().available / 1e6)
+        loading = plan_loading(
+            threads // n_gpus,
+            free_mb / n_gpus,
+            -(-batch_size // n_gpus),
+            patch_megabytes(plans, dataset_json),
+        )
+        check_shared_memory(n_gpus * loading.shared_mb, settings["model"])
+        workers = loading.workers
+        print(f"loading: {workers} workers per GPU, of {threads} threads and {free_mb:.0f} MB")
     os.environ["nnUNet_n_proc_DA"] = str(workers)
 
 
@@ -129,8 +185,35 @@ def find_start(folder: Path, identity: dict[str, str]) -> Path | None:
     return max(usable, key=lambda path: usable[path]["position"], default=None)
 
 
+def run_trainer(
+    nnunet_name: str,
+    plans: dict,
+    fold: int,
+    identity: dict,
+    start: Path | None,
+    device: torch.device,
+) -> None:
+    """Train in this process, from the checkpoint `start` or from nothing."""
+    settings = plans["segflow"]
+    trainer = get_trainer_from_args(
+        nnunet_name, settings["configuration"], fold, TRAINER, settings["model"], device=device
+    )
+    trainer.identity = identity
+    if start is not None:
+        trainer.load_checkpoint(str(start))
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = True
+    trainer.run_training()
+
+
 def train_fold(
-    results: Path, nnunet_name: str, plans: dict, fold: int, identity: dict, device: torch.device
+    results: Path,
+    nnunet_name: str,
+    plans: dict,
+    fold: int,
+    identity: dict,
+    device: torch.device,
+    n_gpus: int = 1,
 ) -> Path:
     """Train a fold to its end and return its folder.
 
@@ -139,10 +222,9 @@ def train_fold(
 
     Raises
     ------
-    Interrupted
+    Interrupted, SystemExit
         If a signal stops it; the next call goes on from there.
     """
-    settings = plans["segflow"]
     folder = fold_folder(results, nnunet_name, plans, fold)
     finished = read_checkpoint(folder / FINAL)
     if finished and finished["identity"] == identity:
@@ -151,17 +233,40 @@ def train_fold(
     start = find_start(folder, identity)
     if start is None:
         shutil.rmtree(folder, ignore_errors=True)
-    trainer = get_trainer_from_args(
-        nnunet_name, settings["configuration"], fold, TRAINER, settings["model"], device=device
-    )
-    trainer.identity = identity
-    if start is not None:
-        print(f"{start}: training goes on from here")
-        trainer.load_checkpoint(str(start))
-    if device.type == "cuda":
-        torch.backends.cudnn.benchmark = True
-    trainer.run_training()
+    else:
+        print(f"{start}: training goes on from here", flush=True)
+    arguments = (nnunet_name, plans, fold, identity, start)
+    if n_gpus > 1:
+        if reason := run_ranks(n_gpus, "nccl", run_trainer, arguments):
+            leave(reason)
+    else:
+        run_trainer(*arguments, device)
     return folder
+
+
+def check_n_gpus(n_gpus: int, plans: dict, wanted: str) -> None:
+    """Check that a batch can be shared between GPUs, before any of them is waited for.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer patches in a batch, or no GPU is wanted.
+    """
+    settings = plans["segflow"]
+    where = f"config/models/{settings['model']}.yaml: n_gpus is {n_gpus}"
+    batch_size = plans["configurations"][settings["configuration"]]["batch_size"]
+    if n_gpus > batch_size:
+        raise ValueError(
+            f"{where}, but a batch has {batch_size} patches; allowed are 1 to {batch_size}, "
+            "or set overrides.batch_size"
+        )
+    if n_gpus > 1 and wanted in ("cpu", "mps"):
+        raise ValueError(f"{where}, but device is {wanted!r}; several need cuda or auto")
+
+
+def leave(reason: object) -> None:
+    """End the command after an interruption."""
+    sys.exit(f"{reason}; the checkpoint is written, run again to go on")
 
 
 def describe_training(folder: Path, identity: dict, device: torch.device) -> dict:
@@ -192,34 +297,64 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--preprocessed", type=Path, required=True, help="table of cases")
     parser.add_argument("--previous", type=Path, help="table of the previous stage's cases")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--n-gpus", type=int, default=1, help="GPUs that share a batch")
+    parser.add_argument("--gpu-share", type=int, default=1, help="such jobs that fit on a GPU")
     parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--memory-mb", type=float, default=math.inf)
     parser.add_argument("--manifest", type=Path, required=True, help="file to write")
     parser.add_argument("--progress", type=Path, required=True, help="table to write")
     parser.add_argument("--fresh", action="store_true", help="forget what was trained before")
     options = parser.parse_args(arguments)
 
+    end_cleanly()
     use_folders(options.results)
     plans = read_json(options.plans)
     folds = read_json(options.splits)
     if not 0 <= options.fold < len(folds):
         raise ValueError(f"{options.splits}: fold {options.fold} of {len(folds)} does not exist")
+    check_n_gpus(options.n_gpus, plans, options.device)
+    folder = fold_folder(options.results, options.nnunet_name, plans, options.fold)
+    leased = may_lease(options.device, options.n_gpus, options.gpu_share)
+    with held(folder), leased, warned_before_limit():
+        _train(options, plans, folds[options.fold], folder)
+
+
+def _train(options: argparse.Namespace, plans: dict, fold: dict, folder: Path) -> None:
+    """Train, once nobody else may write to the folder or use the GPUs."""
     keys = read_manifest(options.preprocessed)
     previous = read_manifest(options.previous) if options.previous else {}
-    identity = training_identity(plans, folds[options.fold], keys, previous)
+    identity = training_identity(plans, fold, keys, previous, options.n_gpus)
     device = choose_device(options.device)
-    use_threads(options.threads, device)
+    if options.n_gpus > 1 and torch.cuda.device_count() < options.n_gpus:
+        raise RuntimeError(
+            f"{options.n_gpus} GPUs are needed, PyTorch finds {torch.cuda.device_count()} (of "
+            "MIG instances a process can use only one); set n_gpus of the model"
+        )
+    where = options.results / "nnUNet_preprocessed" / options.nnunet_name / "dataset.json"
+    use_threads(
+        options.threads,
+        options.memory_mb,
+        plans,
+        read_json(where),
+        options.n_gpus,
+        device.type,
+    )
     if options.fresh:
-        folder = fold_folder(options.results, options.nnunet_name, plans, options.fold)
         shutil.rmtree(folder, ignore_errors=True)
     try:
-        folder = train_fold(
-            options.results, options.nnunet_name, plans, options.fold, identity, device
+        train_fold(
+            options.results,
+            options.nnunet_name,
+            plans,
+            options.fold,
+            identity,
+            device,
+            options.n_gpus,
         )
     except Exception as error:
-        # The trainer's module is loaded by nnU-Net, so its class cannot be imported here.
-        if type(error).__name__ != "Interrupted":
+        if not is_interruption(error):
             raise
-        sys.exit(f"{error}; the checkpoint is written, run again to go on")
+        leave(error)
     shutil.copyfile(folder / "progress.csv", options.progress)
     write_json(options.manifest, describe_training(folder, identity, device))
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from torch import distributed
 from torch._dynamo import OptimizedModule
 
 PROGRESS = ["epoch", "train_loss", "val_loss", "pseudo_dice", "ema_pseudo_dice", "learning_rate"]
@@ -84,6 +85,7 @@ class SegflowTrainer(nnUNetTrainer):
     * A checkpoint is written every few minutes, at every improvement and on SIGTERM, SIGINT or
       SIGUSR1, each whole or not at all. It holds the random states, so that training goes on from
       the very iteration as if nothing had happened (exactly so on the CPU without workers).
+    * Processes that share each batch, one on each GPU, stop at the same iteration.
     * Training stops early when the moving average of the pseudo Dice has not improved for
       ``patience`` epochs.
     * Each epoch is a row of ``progress.csv`` as soon as it ends.
@@ -127,6 +129,7 @@ class SegflowTrainer(nnUNetTrainer):
         """Seed all generators, then build network, optimizer and loss."""
         seed = self.settings.get("seed")
         if seed is not None and not self.was_initialized:
+            seed += self.local_rank  # or all processes would draw the same patches
             torch.manual_seed(seed)
             np.random.seed(seed)
             random.seed(seed)
@@ -210,10 +213,19 @@ class SegflowTrainer(nnUNetTrainer):
 
     def _checkpoint_if_due(self, losses):
         due = time.monotonic() - self.last_checkpoint > self.checkpoint_seconds
-        if due or self.requested_stop is not None:
+        stop = self.requested_stop or 0
+        if self.is_ddp:
+            due, stop = self._agree(int(due), stop)
+        if due or stop:
             self._save_state("checkpoint_latest.pth", self.current_epoch, losses)
-        if self.requested_stop is not None:
-            raise Interrupted(self.requested_stop)
+        if stop:
+            raise Interrupted(stop)
+
+    def _agree(self, *wishes: int) -> list[int]:
+        """Return the largest of all processes' wishes, so that all do the same."""
+        agreed = torch.tensor(wishes, device=self.device)
+        distributed.all_reduce(agreed, distributed.ReduceOp.MAX)
+        return agreed.tolist()
 
     def on_epoch_end(self):
         """Log the epoch, and keep the weights if they are the best so far."""
@@ -223,7 +235,8 @@ class SegflowTrainer(nnUNetTrainer):
         if improved:
             self._best_ema = float(ema)
             self.best_epoch = self.current_epoch
-        self._log_progress()
+        if self.local_rank == 0:
+            self._log_progress()
         self.current_epoch += 1
         if improved:
             self._save_state("checkpoint_best.pth", self.current_epoch, [])
@@ -297,6 +310,11 @@ class SegflowTrainer(nnUNetTrainer):
             Results of the iterations of that epoch which are done already.
         """
         self.last_checkpoint = time.monotonic()
+        own = {"losses": losses, "random": self._random_states()}
+        if self.is_ddp:
+            ranks: list = [None] * distributed.get_world_size()
+            distributed.all_gather_object(ranks, own)
+            own = {**own, "ranks": ranks}
         if self.local_rank != 0 or self.disable_checkpointing:
             return
         network = self.network.module if self.is_ddp else self.network
@@ -317,9 +335,8 @@ class SegflowTrainer(nnUNetTrainer):
                 "identity": self.identity,
                 "position": [epoch, len(losses)],
                 "best_epoch": self.best_epoch,
-                "losses": losses,
                 "seconds": time.monotonic() - self.epoch_start if losses else 0.0,
-                "random": self._random_states(),
+                **own,
             },
         }
         path = Path(self.output_folder, name)
@@ -335,6 +352,8 @@ class SegflowTrainer(nnUNetTrainer):
         super().load_checkpoint(filename_or_checkpoint)
         state = torch.load(filename_or_checkpoint, map_location="cpu", weights_only=False)
         self.restored = dict(state.get("segflow", {}))
+        if self.is_ddp:
+            self.restored |= self.restored.get("ranks", [{}])[self.local_rank]
         self.best_epoch = self.restored.get("best_epoch", -1)
 
     def _random_states(self) -> dict:
@@ -342,7 +361,7 @@ class SegflowTrainer(nnUNetTrainer):
             "python": random.getstate(),
             "numpy": np.random.get_state(),
             "torch": torch.get_rng_state(),
-            "cuda": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
+            "cuda": [torch.cuda.get_rng_state(self.device)] if self.device.type == "cuda" else [],
         }
 
     def _restore_random_states(self) -> None:
@@ -353,8 +372,8 @@ class SegflowTrainer(nnUNetTrainer):
         random.setstate(states["python"])
         np.random.set_state(states["numpy"])
         torch.set_rng_state(states["torch"])
-        if states["cuda"] and len(states["cuda"]) == torch.cuda.device_count():
-            torch.cuda.set_rng_state_all(states["cuda"])
+        if states["cuda"] and self.device.type == "cuda":
+            torch.cuda.set_rng_state(states["cuda"][0], self.device)
 
 
 def _cosine(start: float, end: float, position: float) -> float:

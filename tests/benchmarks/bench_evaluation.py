@@ -1,0 +1,338 @@
+"""Evaluation, post-processing search and ensembling beside nnU-Net's commands.
+
+Label maps are real ones of kidneys (KiTS) and of the abdomen (AMOS), where they are there; the
+predictions are made from them: shifted, with false components and holes.
+"""
+
+import json
+import math
+import os
+import pickle
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from costs import PROGRAMS, Cost, alone, row
+from predictions import make_predictions, make_probabilities
+from project import ROOT
+
+DATA = ROOT.parent / "shared/data"
+N_MAPS = 12
+N_MEMBERS = 5
+N_ENSEMBLED = 4
+WORKERS = os.cpu_count()
+LABELS = {"background": 0, "kidney": 1, "tumour": 2, "cyst": 3}
+ORGANS = {"background": 0} | {f"organ_{value}": value for value in range(1, 16)}
+TOLERANCE_MM = 2.0
+LARGE = (600, 512, 512)
+SIZES = (1, 2, 4)  # how many times larger the work becomes, for the growth of its cost
+
+
+def real_label_maps() -> list[Path]:
+    """Return the label maps of KiTS.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there are none.
+    """
+    paths = sorted(DATA.glob("kits*/case_*/segmentation.nii.gz"))
+    if not paths:
+        raise FileNotFoundError(f"{DATA}: expected label maps in kits19 and kits23, found none")
+    return paths
+
+
+def make_folders(folder: str, count: str) -> None:
+    """Write references and predictions of `count` cases, and what nnU-Net needs beside them."""
+    from segflow.images import read_labels, write_image
+
+    for name in ("references", "predictions"):
+        Path(folder, name).mkdir(parents=True)
+    sources = real_label_maps()
+    references = []
+    for number in range(int(count)):
+        label_map, grid = read_labels(sources[number % len(sources)])
+        references.append(Path(folder, "references", f"case_{number:03d}.nii.gz"))
+        write_image(references[-1], label_map.astype(np.uint8), grid)
+    make_predictions(references, Path(folder, "predictions"), seed=1)
+    dataset = {
+        "channel_names": {"0": "CT"},
+        "labels": LABELS,
+        "file_ending": ".nii.gz",
+        "overwrite_image_reader_writer": "SimpleITKIO",
+    }
+    Path(folder, "dataset.json").write_text(json.dumps(dataset))
+    plans = {"plans_name": "plans", "dataset_name": "Dataset019_kits", "configurations": {}}
+    Path(folder, "plans.json").write_text(json.dumps(plans))
+
+
+def evaluate_overlap(folder: str) -> None:
+    """Count what nnU-Net counts, of all cases."""
+    from segflow.workers import map_cases
+
+    names = sorted(path.name for path in Path(folder, "references").iterdir())
+    pairs = [(Path(folder, "references", n), Path(folder, "predictions", n)) for n in names]
+    rows = dict(map_cases(_overlap, pairs, WORKERS, "overlap"))
+    Path(folder, "overlap.json").write_text(json.dumps([rows[pair] for pair in pairs]))
+
+
+def _overlap(pair: tuple[Path, Path]) -> dict:
+    from segflow.images import read_labels
+    from segflow.metrics import joint_histogram, overlap
+
+    truth, guess = (read_labels(path)[0] for path in pair)
+    histogram = joint_histogram(truth, guess, max(LABELS.values()) + 1)
+    return {name: overlap(histogram, [value], 1.0) for name, value in LABELS.items() if value}
+
+
+def evaluate(folder: str, organs: str = "") -> None:
+    """Measure everything, distances included."""
+    from segflow.evaluation import Comparison, Settings, evaluate_cases
+
+    references = sorted(Path(folder, "references").iterdir())
+    comparisons = [
+        Comparison(path, Path(folder, "predictions", path.name), {"case": path.name})
+        for path in references
+    ]
+    settings = Settings(ORGANS if organs else LABELS, TOLERANCE_MM)
+    shutil.rmtree(Path(folder, "evaluation"), ignore_errors=True)
+    evaluate_cases(comparisons, settings, "", Path(folder, "evaluation"), WORKERS)
+
+
+def nnunet(folder: Path, command: str, *options: str | Path | int) -> Cost:
+    """Run one of nnU-Net's commands."""
+    cost = Cost()
+    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+        cost.environment[name] = str(folder)
+    cost.run(folder, PROGRAMS / command, *map(str, options), "-np", str(WORKERS))
+    return cost
+
+
+def bench_evaluate(folder: Path) -> list[dict]:
+    """Evaluate a folder of label maps."""
+    alone("bench_evaluation.make_folders", folder, N_MAPS)
+    files = ["-djfile", folder / "dataset.json", "-pfile", folder / "plans.json"]
+    maps = folder / "references", folder / "predictions"
+    theirs = nnunet(folder, "nnUNetv2_evaluate_folder", *maps, *files)
+    peer = "nnUNetv2_evaluate_folder (overlap only)"
+    rows = []
+    for function, what in (("evaluate_overlap", "overlap only"), ("evaluate", "all metrics")):
+        mine = alone(f"bench_evaluation.{function}", folder)
+        rows.append(row(f"{N_MAPS} label maps of CT evaluated, {what}", peer, mine, theirs))
+    return rows
+
+
+def search(folder: str) -> None:
+    """Tabulate all cases and search the whole space, cross-fitting over folds included."""
+    from segflow.content import write_json
+    from segflow.postprocessing_search import Cohort, Search, search, tabulate_cases
+
+    paths = [
+        {path.name.removesuffix(".nii.gz"): path for path in sorted(Path(folder, kind).iterdir())}
+        for kind in ("references", "predictions")
+    ]
+    keys = dict.fromkeys(paths[0], "")
+    tables = tabulate_cases(Path(folder, "components"), *paths, keys, LABELS, WORKERS)
+    folds = {case: number % N_MEMBERS for number, case in enumerate(keys)}
+    write_json(Path(folder, "search.json"), search(Cohort(tables, LABELS), Search(), folds))
+
+
+def bench_search(folder: Path) -> list[dict]:
+    """Search for post-processing steps on a folder of label maps."""
+    alone("bench_evaluation.make_folders", folder, N_MAPS)
+    mine = alone("bench_evaluation.search", folder)
+    options = ["-i", folder / "predictions", "-ref", folder / "references"]
+    options += ["-plans_json", folder / "plans.json", "-dataset_json", folder / "dataset.json"]
+    options += ["--remove_postprocessed"]
+    theirs = nnunet(folder, "nnUNetv2_determine_postprocessing", *options)
+    n_trials = len(json.loads((folder / "search.json").read_text())["trials"])
+    work = f"post-processing search on {N_MAPS} label maps of CT, {n_trials} candidates"
+    return [row(work, "nnUNetv2_determine_postprocessing (largest components)", mine, theirs)]
+
+
+def surfaces_of(package: str, folder: str) -> None:
+    """Measure the distances of every label of every case with one package."""
+    from segflow.images import read_labels
+
+    for path in sorted(Path(folder, "references").iterdir()):
+        truth, grid = read_labels(path)
+        guess, _ = read_labels(Path(folder, "predictions", path.name))
+        for value in (1, 2, 3):
+            masks = truth == value, guess == value
+            if masks[0].any() and masks[1].any():
+                DISTANCES[package](*masks, grid.spacing_mm)
+
+
+def _segflow(truth: np.ndarray, guess: np.ndarray, spacing_mm: tuple[float, ...]) -> None:
+    from scipy.ndimage import find_objects
+
+    from segflow.distances import surface_metrics
+
+    [box] = find_objects((truth | guess).view(np.uint8))
+    surface_metrics(truth[box], guess[box], spacing_mm, TOLERANCE_MM)
+
+
+def _surface_distance(truth: np.ndarray, guess: np.ndarray, spacing_mm: tuple[float, ...]) -> None:
+    import surface_distance as package
+
+    found = package.compute_surface_distances(truth, guess, spacing_mm)
+    package.compute_robust_hausdorff(found, 95)
+    package.compute_average_surface_distance(found)
+    package.compute_surface_dice_at_tolerance(found, TOLERANCE_MM)
+
+
+def _monai(truth: np.ndarray, guess: np.ndarray, spacing_mm: tuple[float, ...]) -> None:
+    import torch
+    from monai import metrics
+
+    pair = [torch.from_numpy(mask)[None, None] for mask in (guess, truth)]
+    options = {"include_background": True, "spacing": spacing_mm}
+    metrics.compute_hausdorff_distance(*pair, percentile=95, **options)
+    metrics.compute_average_surface_distance(*pair, symmetric=True, **options)
+    metrics.compute_surface_dice(*pair, class_thresholds=[TOLERANCE_MM], **options)
+
+
+DISTANCES = {"segflow": _segflow, "surface-distance": _surface_distance, "MONAI": _monai}
+
+
+def bench_distances(folder: Path) -> list[dict]:
+    """Measure HD95, ASSD and NSD with other packages, in one process."""
+    n_maps = 4
+    alone("bench_evaluation.make_folders", folder, n_maps)
+    found = {
+        name: alone("bench_evaluation.surfaces_of", name, folder)
+        for name in ("segflow", "surface-distance", "MONAI")
+    }
+    work = f"HD95, ASSD and NSD of {n_maps} label maps of CT, 1 process"
+    return [row(work, name, found["segflow"], found[name]) for name in list(found)[1:]]
+
+
+def make_members(folder: str) -> None:
+    """Write the probabilities of some cases by each member, in nnU-Net's form and in ours."""
+    from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
+
+    from segflow.images import read_labels, write_image
+    from segflow.manifests import write_manifest
+    from segflow.probabilities import save_probabilities
+
+    n_classes = len(LABELS)
+    cases = [f"case_{number}" for number in range(N_ENSEMBLED)]
+    members = [Path(folder, f"peer_{number}") for number in range(N_MEMBERS)]
+    for path in members:
+        path.mkdir(parents=True)
+        (path / "dataset.json").write_text(
+            json.dumps({"labels": LABELS, "file_ending": ".nii.gz", "channel_names": {"0": "CT"}})
+        )
+        plans = {"image_reader_writer": "SimpleITKIO", "label_manager": "LabelManager"}
+        (path / "plans.json").write_text(json.dumps(plans))
+    for number, case in enumerate(cases):
+        label_map, grid = read_labels(real_label_maps()[number])
+        label_map = np.ascontiguousarray(label_map[128:384, 128:384])
+        image = Path(folder, "images", f"{case}_0000.nii.gz")
+        write_image(image, label_map.astype(np.int16), replace(grid, shape=label_map.shape))
+        _, properties = SimpleITKIO().read_images([str(image)])
+        for member, path in enumerate(members):
+            probabilities = make_probabilities(label_map, None, n_classes, 100 * number + member)
+            np.savez_compressed(path / f"{case}.npz", probabilities=probabilities)
+            (path / f"{case}.pkl").write_bytes(pickle.dumps(properties))
+            ours = Path(folder, f"ours_{member}", f"{case}.b2nd")
+            save_probabilities(ours, probabilities, with_background=True)
+    for member in range(N_MEMBERS):
+        write_manifest(Path(folder, f"ours_{member}.csv"), {case: f"{member}" for case in cases})
+
+
+def ensemble(folder: str) -> None:
+    """Average the members as the workflow does."""
+    from ensemble_predictions import main
+
+    main(
+        tables=[(Path(folder, f"ours_{n}.csv"), f"model_{n}", 0, 1.0) for n in range(N_MEMBERS)],
+        splits=None,
+        images=Path(folder, "images"),
+        regions_class_order=None,
+        workers=WORKERS,
+        manifest=Path(folder, "ours", "predictions.csv"),
+    )
+
+
+def bench_ensemble(folder: Path) -> list[dict]:
+    """Make label maps from the probabilities of five members, and compare them."""
+    from segflow.images import read_labels
+
+    alone("bench_evaluation.make_members", folder)
+    mine = alone("bench_evaluation.ensemble", folder)
+    inputs = [folder / f"peer_{number}" for number in range(N_MEMBERS)]
+    theirs = nnunet(folder, "nnUNetv2_ensemble", "-i", *inputs, "-o", folder / "peer")
+    n_equal = n_voxels = 0
+    for path in sorted((folder / "ours").glob("*.nii.gz")):
+        equal = read_labels(path)[0] == read_labels(folder / "peer" / path.name)[0]
+        n_equal, n_voxels = n_equal + int(equal.sum()), n_voxels + equal.size
+    sizes = [
+        sum(path.stat().st_size for path in folder.glob(pattern)) / 1e6
+        for pattern in ("ours_*/*.b2nd", "peer_*/*.npz")
+    ]
+    work = (
+        f"{N_MEMBERS} members x {N_ENSEMBLED} CTs averaged, {sizes[0]:.1f} MB on disk, "
+        f"{n_equal / n_voxels:.5%} of voxels equal"
+    )
+    return [row(work, f"nnUNetv2_ensemble, {sizes[1]:.1f} MB on disk", mine, theirs)]
+
+
+def make_large(folder: str) -> None:
+    """Write a large reference with 15 labels, repeated from a real one, and a prediction."""
+    from segflow.images import read_labels, write_image
+
+    source = DATA / "amos22/labelsVa/amos_0013.nii.gz"
+    label_map, grid = read_labels(source)
+    for axis, size in enumerate(LARGE):
+        label_map = np.concatenate([label_map] * math.ceil(size / label_map.shape[axis]), axis)
+        label_map = label_map.take(range(size), axis)
+    path = Path(folder, "references", "case_000.nii.gz")
+    for name in ("references", "predictions"):
+        Path(folder, name).mkdir(parents=True)
+    write_image(path, label_map.astype(np.uint8), replace(grid, shape=LARGE))
+    make_predictions([path], Path(folder, "predictions"), seed=1)
+
+
+def bench_large(folder: Path) -> list[dict]:
+    """Evaluate a volume of 512 x 512 x 600 voxels with 15 labels."""
+    alone("bench_evaluation.make_large", folder)
+    mine = alone("bench_evaluation.evaluate", folder, "organs")
+    return [row("all metrics of a 512 x 512 x 600 volume with 15 labels", "-", mine, None)]
+
+
+def make_grown(folder: str, voxels: str, labels: str, cases: str) -> None:
+    """Write balls: twice the voxels are twice the slices, twice the labels are twice the balls."""
+    from segflow.images import Grid, write_image
+
+    n_labels = 2 * int(labels)
+    shape = (40 * int(voxels), 160, 160)
+    grid = Grid(shape, (2.0, 1.0, 1.0), (0.0, 0.0, 0.0), (1.0, 0, 0, 0, 1, 0, 0, 0, 1))
+    z, y, x = np.ogrid[tuple(map(slice, shape))]
+    label_map = np.zeros(shape, np.uint8)
+    for label in range(n_labels):
+        row, column = divmod(label, 4)
+        ball = (y - 30 - 40 * row) ** 2 + (x - 20 - 40 * column) ** 2 + (z % 40 - 20) ** 2 < 17**2
+        label_map[ball] = label + 1
+    for name in ("references", "predictions"):
+        Path(folder, name).mkdir(parents=True)
+    references = []
+    for number in range(4 * int(cases)):
+        references.append(Path(folder, "references", f"case_{number:03d}.nii.gz"))
+        write_image(references[-1], label_map, grid)
+    make_predictions(references, Path(folder, "predictions"), seed=1)
+
+
+def bench_growth(folder: Path) -> list[dict]:
+    """Evaluate more and more voxels, labels and cases: the cost must not grow faster."""
+    rows = []
+    for what in ("voxels", "labels", "cases"):
+        for times in SIZES:
+            counts = [times if name == what else 1 for name in ("voxels", "labels", "cases")]
+            where = folder / f"{what}_{times}"
+            alone("bench_evaluation.make_grown", where, *counts)
+            mine = alone("bench_evaluation.evaluate", where, "organs")
+            rows.append(row(f"all metrics, {times} x the {what}", "-", mine, None))
+    return rows

@@ -1,0 +1,121 @@
+"""Devices and folds that several jobs want at once, and a fold that several devices train."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from segflow.leases import held
+
+pytestmark = pytest.mark.slow
+FOLDER = "results/nnUNet_results/Dataset004_hippocampus/SegflowTrainer__tiny_3d__3d_fullres/fold_0"
+# Trains a fold in two processes on the CPU. nnU-Net takes it for granted that each has a GPU.
+RANKS = """
+import os
+from pathlib import Path
+
+from segflow import training
+from segflow.content import read_json
+from segflow.nnunet import use_folders
+from segflow.ranks import run_ranks
+
+NAME = "Dataset004_hippocampus"
+
+
+def train_on_cpu(*arguments):
+    from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as module
+
+    get_trainer, wrap = training.get_trainer_from_args, module.DDP
+
+    def get_cpu_trainer(*given, device):
+        trainer = get_trainer(*given, device=device)
+        trainer.device, trainer.grad_scaler = device, None
+        return trainer
+
+    training.get_trainer_from_args = get_cpu_trainer
+    module.DDP = lambda network, device_ids: wrap(network)
+    training.run_trainer(*arguments)
+
+
+if __name__ == "__main__":
+    results = Path("results")
+    use_folders(results)
+    os.environ["nnUNet_n_proc_DA"] = "0"
+    plans = read_json(results / "hippocampus/tiny_3d/plans.json")
+    plans["segflow"]["training"] |= {"epochs": 3, "iterations_per_epoch": 4}
+    folder = training.fold_folder(results, NAME, plans, 0)
+    start = training.find_start(folder, {"seed": "1"})
+    print("start:", start and start.name, flush=True)
+    arguments = (NAME, plans, 0, {"seed": "1"}, start)
+    print("interruption:", run_ranks(2, "gloo", train_on_cpu, arguments), flush=True)
+"""
+
+
+def test_trainings_get_devices_of_their_own_or_wait(project, monkeypatch, tmp_path):
+    """Snakemake believes in four devices, of which there are two."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    monkeypatch.setenv("SEGFLOW_GPU_LEASES", str(tmp_path / "leases"))
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    options = ("--resources", "gpu=4", "--forcerun", "train_fold", "--config", "fresh=true")
+    project.snakemake("train", "--cores", "4", *options)
+    logs = [path.read_text() for path in (project.folder / "logs").rglob("train_fold/*.log")]
+    assert len(logs) == 4
+    devices = re.findall(r"^GPU: (.+)$", "\n".join(logs), re.MULTILINE)
+    assert len(devices) == 4
+    assert set(devices) == {"0", "1"}
+    assert any("waiting for a GPU; leased: " in text for text in logs)
+    assert list((tmp_path / "leases").iterdir()) == []
+
+
+def test_a_fold_that_is_in_use_is_left_alone(project):
+    folder = project.folder / FOLDER
+    before = (folder / "checkpoint_final.pth").stat().st_mtime_ns
+    options = ("--forcerun", "train_fold", "--config", "fresh=true")
+    with held(folder):
+        text = project.snakemake(
+            "train", *options, "select={models: [tiny_3d], folds: [0]}", check=False
+        )
+    assert f"fold_0.lease: the folder is in use by process {os.getpid()} on " in text
+    assert (folder / "checkpoint_final.pth").stat().st_mtime_ns == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="several GPUs of one fold need Linux")
+def test_processes_that_share_a_batch_stop_and_go_on_together(project):
+    shutil.rmtree(project.folder / FOLDER)
+    script = project.folder / "ranks.py"
+    script.write_text(RANKS)
+
+    def start():
+        return subprocess.Popen(
+            [sys.executable, script],
+            cwd=project.folder,
+            env={**os.environ, "PYTHONPATH": str(project.folder / "workflow/scripts")},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    process = start()
+    progress = project.folder / FOLDER / "progress.csv"
+    while process.poll() is None and not progress.exists():
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    text = process.communicate()[0]
+    assert "interruption: stopped by SIGTERM" in text, text
+    state = torch.load(project.folder / FOLDER / "checkpoint_latest.pth", weights_only=False)
+    first, second = state["segflow"]["ranks"]
+    assert not torch.equal(first["random"]["torch"], second["random"]["torch"])
+
+    process = start()
+    text = process.communicate()[0]
+    assert "start: checkpoint_latest.pth" in text, text
+    assert "interruption: None" in text, text
+    assert len(progress.read_text().splitlines()) == 4
+    final = torch.load(project.folder / FOLDER / "checkpoint_final.pth", weights_only=False)
+    assert not any(name.startswith("module.") for name in final["network_weights"])

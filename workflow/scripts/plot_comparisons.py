@@ -1,0 +1,32 @@
+"""Draw the comparisons of all predictors of a data set (rule `plot_comparisons`)."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from segflow.figures import draw_comparisons, draw_message, save
+from segflow.job import logged
+
+
+def main(table: Path, titles: dict[str, str], figure: Path) -> None:
+    """Draw the comparisons of Dice after post-processing, over all labels, to `figure`."""
+    comparisons = pd.read_csv(table, keep_default_na=False, na_values=[""])
+    chosen = comparisons[
+        (comparisons["stage"] == "postprocessed")
+        & (comparisons["metric"] == "dice")
+        & (comparisons["label"] == "all")
+        & comparisons["p"].notna()
+    ].replace({"predictor": titles, "other": titles})
+    if len(chosen):
+        save(draw_comparisons(chosen, "Dice"), figure)
+    else:
+        save(draw_message("There is one predictor, so there is nothing to compare."), figure)
+
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        main(
+            table=Path(snakemake.input.comparisons),
+            titles=snakemake.params.titles,
+            figure=Path(snakemake.output.figure),
+        )

@@ -1,0 +1,40 @@
+"""Rank all predictors over the data sets (rule `rank_predictors`)."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from segflow.content import replacing
+from segflow.figures import draw_message, draw_ranking, save
+from segflow.job import logged
+from segflow.ranking import rank
+
+
+def main(summaries: dict[str, Path], titles: dict[str, str], table: Path, figure: Path) -> None:
+    """Rank predictors by the `summaries` of the data sets, to a `table` and a `figure`."""
+    # Names may look like missing values.
+    names = dict.fromkeys(["predictor", "split", "stage", "fold", "label", "metric"], str)
+    ranking = rank(
+        {
+            name: pd.read_csv(path, dtype=names, keep_default_na=False, na_values=[""])
+            for name, path in summaries.items()
+        }
+    )
+    with replacing(table) as path:
+        ranking.to_csv(path, index=False, float_format="%.6g")
+    ranked = ranking[ranking["predictor"].notna()]
+    if len(ranked):
+        save(draw_ranking(ranked, titles), figure)
+    else:
+        notes = [f"{row.split}: {row.note}" for row in ranking.itertuples()]
+        save(draw_message("\n".join(notes)), figure)
+
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        main(
+            summaries={Path(path).parent.name: Path(path) for path in snakemake.input.summaries},
+            titles=snakemake.params.titles,
+            table=Path(snakemake.output.table),
+            figure=Path(snakemake.output.figure),
+        )

@@ -1,0 +1,142 @@
+"""Bootstrap intervals that treat the cases of one patient as one observation.
+
+Intervals are for many columns at once. The resamples depend on the seed and the number of groups
+only: a column has the same interval whatever else is in the table.
+"""
+
+import numpy as np
+from scipy.special import ndtr, ndtri
+
+N_RESAMPLES = 9999
+CONFIDENCE = 0.95
+MIN_GROUPS = 3
+CHUNK = 64  # columns whose resamples are in memory at the same time
+
+
+def mean_intervals(values: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarray:
+    """Return bias-corrected and accelerated (BCa) intervals of means over cases.
+
+    Whole groups are drawn with replacement. The mean of a resample is over its cases, so a group
+    counts as often as it has cases. Values that are not finite are left out, and with them the
+    groups that have no other.
+
+    Parameters
+    ----------
+    values : ndarray of float
+        Of shape (cases, columns).
+    groups : ndarray
+        Of shape (cases,): the group of each case.
+    seed : int
+        Seed of the resamples.
+
+    Returns
+    -------
+    ndarray of float
+        Of shape (2, columns): lower and upper ends of the 95 % intervals. They are NaN with fewer
+        than three groups. If leaving out any group changes nothing (all values are equal, say),
+        both ends are the mean.
+
+    References
+    ----------
+    Efron, Better bootstrap confidence intervals, JASA 1987, doi:10.1080/01621459.1987.10478410.
+    """
+    _, places = np.unique(groups, return_inverse=True)
+    order = np.argsort(places, kind="stable")
+    starts = np.flatnonzero(np.diff(places[order], prepend=-1))
+    finite = np.isfinite(values)
+    sums = np.add.reduceat(np.where(finite, values, 0.0)[order], starts, axis=0)
+    sizes = np.add.reduceat(finite[order].astype(float), starts, axis=0)
+    ends = np.full((2, values.shape[1]), np.nan)
+    n_groups = (sizes > 0).sum(axis=0)
+    for n in np.unique(n_groups[n_groups >= MIN_GROUPS]):
+        counts = _draw_counts(n, seed)
+        columns = np.flatnonzero(n_groups == n)
+        for chunk in np.array_split(columns, -(-len(columns) // CHUNK)):
+            used = sizes[:, chunk].T > 0
+            shape = (len(chunk), n)
+            ends[:, chunk] = _bca(
+                sums[:, chunk].T[used].reshape(shape),
+                sizes[:, chunk].T[used].reshape(shape),
+                counts,
+            )
+    return ends
+
+
+def median_intervals(values: np.ndarray, seed: int) -> np.ndarray:
+    """Return percentile intervals of the medians of independent observations.
+
+    A resample's median lies between two places of the sorted values, and which these are does not
+    depend on the values: the places are drawn once for all columns.
+
+    Parameters
+    ----------
+    values : ndarray of float
+        Of shape (observations, columns); infinite ones are allowed, NaN is not.
+    seed : int
+        Seed of the resamples.
+
+    Returns
+    -------
+    ndarray of float
+        Of shape (2, columns): lower and upper ends of the 95 % intervals; NaN with fewer than
+        three observations. A median halfway between -inf and inf counts as either, whichever
+        makes the interval wider.
+    """
+    n = len(values)
+    ends = np.full((2, values.shape[1]), np.nan)
+    if n < MIN_GROUPS:
+        return ends
+    draws = np.sort(_draw_members(n, seed), axis=1)
+    low, high = draws[:, (n - 1) // 2], draws[:, n // 2]
+    # With 9,999 resamples the ends are order statistics, with no interpolation between them.
+    tail = round((1 - CONFIDENCE) / 2 * (N_RESAMPLES + 1))
+    kept = [tail - 1, N_RESAMPLES - tail]
+    ordered = np.sort(values.T, axis=1)
+    for chunk in np.array_split(np.arange(values.shape[1]), -(-values.shape[1] // CHUNK)):
+        with np.errstate(invalid="ignore"):
+            medians = (ordered[chunk][:, low] + ordered[chunk][:, high]) / 2
+        for end, place, unknown in zip(ends, kept, (-np.inf, np.inf), strict=True):
+            filled = np.where(np.isnan(medians), unknown, medians)
+            end[chunk] = np.partition(filled, place, axis=1)[:, place]
+    return ends
+
+
+def _draw_members(n: int, seed: int) -> np.ndarray:
+    """Return the members of each resample of `n`, of shape (resamples, n)."""
+    return np.random.default_rng([seed, n]).integers(n, size=(N_RESAMPLES, n))
+
+
+def _draw_counts(n: int, seed: int) -> np.ndarray:
+    """Return how often each of `n` is in each resample, of shape (n, resamples)."""
+    members = _draw_members(n, seed).T + n * np.arange(N_RESAMPLES)
+    counts = np.bincount(members.ravel(), minlength=n * N_RESAMPLES)
+    return np.ascontiguousarray(counts.reshape(N_RESAMPLES, n).T, dtype=float)
+
+
+def _bca(sums: np.ndarray, sizes: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Return the ends for sums and sizes of groups, both of shape (columns, groups)."""
+    total, size = sums.sum(axis=1, keepdims=True), sizes.sum(axis=1, keepdims=True)
+    mean = total / size
+    left_out = (total - sums) / (size - sizes)  # the mean without each group: the jackknife
+    deviation = left_out.mean(axis=1, keepdims=True) - left_out
+    variation = (deviation**2).sum(axis=1)
+    varied = np.sqrt(variation) > 1e-12 * np.abs(mean[:, 0])
+    ends = np.repeat(mean.T, 2, axis=0)
+    if not varied.any():
+        return ends
+    sums, sizes, mean = sums[varied], sizes[varied], mean[varied]
+    skew = (deviation[varied] ** 3).sum(axis=1) / (6 * variation[varied] ** 1.5)
+    # Groups of one size make every resample as large as the data: half of the work.
+    drawn = sizes @ counts if np.ptp(sizes) else sizes.sum(axis=1, keepdims=True)
+    means = np.sort((sums @ counts) / drawn, axis=1)
+    rounding = 1e-12 * np.abs(mean)  # resamples that equal the data must count as equal
+    below = (means < mean - rounding).mean(axis=1) + (means <= mean + rounding).mean(axis=1)
+    bias = ndtri(below / 2)
+    for end, tail in zip(ends, ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2), strict=True):
+        shifted = bias + ndtri(tail)
+        place = ndtr(bias + shifted / (1 - skew * shifted)) * (N_RESAMPLES - 1)
+        floor = place.astype(int)
+        rows, part = np.arange(len(means)), place - floor
+        ceiling = np.minimum(floor + 1, N_RESAMPLES - 1)
+        end[varied] = means[rows, floor] * (1 - part) + means[rows, ceiling] * part
+    return ends

@@ -1,0 +1,67 @@
+"""Published results, to be read beside those of a run and never mixed with them."""
+
+import pandas as pd
+
+ROUNDING = 1e-3  # published values have three digits or so
+
+
+def published_results(publications: dict[str, dict]) -> pd.DataFrame:
+    """Return the published results of a data set as rows of its summary.
+
+    Parameters
+    ----------
+    publications : dict of str to dict
+        The content of a file of ``config/published``, as its schema describes it.
+
+    Returns
+    -------
+    DataFrame
+        One row for each value: ``predictor`` (the model's name there), ``split``, ``stage``,
+        ``label``, ``metric``, ``mean``, ``sd``, ``published`` (source and place in it) and
+        ``note`` (why the values of this row cannot be right; empty otherwise).
+    """
+    rows = []
+    for publication in publications.values():
+        source = ", ".join(filter(None, [publication["source"], publication["table"]]))
+        for result in publication["results"]:
+            for metric, value in result["values"].items():
+                rows.append(
+                    {
+                        "predictor": result["model"],
+                        "split": publication["split"],
+                        "stage": result.get("stage", "unstated"),
+                        "label": result["label"],
+                        "metric": metric,
+                        "mean": float(value),
+                        "sd": float(result.get("sd", {}).get(metric, "nan")),
+                        "published": source,
+                        "note": contradiction(result["values"]),
+                    }
+                )
+    columns = ["predictor", "split", "stage", "label", "metric", "mean", "sd", "published", "note"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def contradiction(values: dict[str, float]) -> str:
+    """Say why results of one model on one set of cases cannot all be right, or nothing.
+
+    In every case IoU <= Dice = 2 IoU / (1 + IoU), which is concave in IoU. So for means over cases
+    mean IoU <= mean Dice <= 2 mean IoU / (1 + mean IoU), and the same holds for pooled counts.
+
+    Parameters
+    ----------
+    values : dict of str to float
+        Mean of each metric.
+    """
+    if not {"dice", "iou"} <= values.keys():
+        return ""
+    dice, iou = values["dice"], values["iou"]
+    most = 2 * iou / (1 + iou)
+    if iou > dice + ROUNDING:
+        return f"impossible on the same cases: IoU {iou:.3g} is above Dice {dice:.3g}"
+    if dice > most + ROUNDING:
+        return (
+            f"impossible on the same cases: Dice {dice:.3g} is above {most:.3g}, the most that "
+            f"IoU {iou:.3g} allows"
+        )
+    return ""

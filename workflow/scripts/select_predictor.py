@@ -1,0 +1,27 @@
+"""Choose the best predictor of a data set (rule `select_predictor`)."""
+
+from pathlib import Path
+
+from segflow.content import write_json
+from segflow.job import logged
+from segflow.metrics import METRICS
+from segflow.selection import select_predictor
+from segflow.summaries import arrange, read_metrics
+
+
+def main(
+    tables: dict[str, Path], members: dict[str, dict[str, float]], metric: str, choice: Path
+) -> None:
+    """Rank the predictors of the `tables` by a `metric` and write the `choice`."""
+    splits = arrange(read_metrics(tables), [metric])
+    write_json(choice, select_predictor(splits, members, metric, METRICS[metric]))
+
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        main(
+            tables={Path(path).parent.name: Path(path) for path in snakemake.input.metrics},
+            members=snakemake.params.members,
+            metric=snakemake.params.metric,
+            choice=Path(snakemake.output.choice),
+        )
