@@ -27,6 +27,8 @@ STAGES = {
     "preprocessed cases, all configurations": "nnUNet_preprocessed/{nnunet_name}",
     "probabilities of one model": "{dataset}/{model}/probabilities",
     "label maps of one predictor, both stages": "{dataset}/{model}/predictions",
+    "components of one predictor": "{dataset}/{model}/components",
+    "evaluation of one predictor": "{dataset}/{model}/evaluation",
 }
 
 
@@ -43,6 +45,8 @@ def measure_results(results: Path) -> list[dict]:
             for model in models if "{model}" in pattern else [""]:
                 names = {"dataset": dataset, "nnunet_name": nnunet_name, "model": model}
                 folder = results / pattern.format(**names)
+                if not folder.exists():  # made by an older version
+                    continue
                 size, n_files = disk_usage(folder)
                 title = f"{dataset}: {stage}" + (f" ({model})" if model else "")
                 rows.append(row(title, len(shapes), "cases", n_files, size, n_voxels))

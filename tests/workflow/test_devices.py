@@ -11,6 +11,8 @@ import time
 import pytest
 import torch
 
+from segflow.content import read_json, write_json
+from segflow.devices import leased_devices
 from segflow.leases import held
 
 pytestmark = pytest.mark.slow
@@ -48,7 +50,6 @@ if __name__ == "__main__":
     use_folders(results)
     os.environ["nnUNet_n_proc_DA"] = "0"
     plans = read_json(results / "hippocampus/tiny_3d/plans.json")
-    plans["segflow"]["training"] |= {"epochs": 3, "iterations_per_epoch": 4}
     folder = training.fold_folder(results, NAME, plans, 0)
     start = training.find_start(folder, {"seed": "1"})
     print("start:", start and start.name, flush=True)
@@ -57,19 +58,32 @@ if __name__ == "__main__":
 """
 
 
-def test_trainings_get_devices_of_their_own_or_wait(project, monkeypatch, tmp_path):
-    """Snakemake believes in four devices, of which there are two."""
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+def test_trainings_wait_for_devices_of_their_own(project, monkeypatch, tmp_path):
+    """Snakemake believes in two devices; another job has leased both."""
     monkeypatch.setenv("SEGFLOW_GPU_LEASES", str(tmp_path / "leases"))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
-    options = ("--resources", "gpu=4", "--forcerun", "train_fold", "--config", "fresh=true")
-    project.snakemake("train", "--cores", "4", *options)
-    logs = [path.read_text() for path in (project.folder / "logs").rglob("train_fold/*.log")]
-    assert len(logs) == 4
-    devices = re.findall(r"^GPU: (.+)$", "\n".join(logs), re.MULTILINE)
-    assert len(devices) == 4
-    assert set(devices) == {"0", "1"}
-    assert any("waiting for a GPU; leased: " in text for text in logs)
+    logs = [project.folder / f"logs/hippocampus/tiny_3d/train_fold/{fold}.log" for fold in (0, 1)]
+    command = [sys.executable, "-m", "snakemake", "train", "--cores", "2", "--resources", "gpu=2"]
+    command += ["--forcerun", "train_fold", "--config", "fresh=true", "select={models: [tiny_3d]}"]
+    with leased_devices(2):
+        for path in logs:
+            path.unlink()
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+        run = subprocess.Popen(
+            command,
+            cwd=project.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        message = f"waiting for a GPU; leased: 0 1 by process {os.getpid()} of"
+        while run.poll() is None and not all(p.exists() and message in p.read_text() for p in logs):
+            time.sleep(0.1)
+    text = run.communicate()[0]
+    assert run.returncode == 0, text
+    devices = [re.findall(r"^GPU: (.+)$", path.read_text(), re.MULTILINE) for path in logs]
+    assert sorted(devices) == [["0"], ["1"]]
     assert list((tmp_path / "leases").iterdir()) == []
 
 
@@ -88,6 +102,10 @@ def test_a_fold_that_is_in_use_is_left_alone(project):
 @pytest.mark.skipif(sys.platform != "linux", reason="several GPUs of one fold need Linux")
 def test_processes_that_share_a_batch_stop_and_go_on_together(project):
     shutil.rmtree(project.folder / FOLDER)
+    path = project.results / "nnUNet_preprocessed/Dataset004_hippocampus/tiny_3d.json"
+    plans = read_json(path)
+    plans["segflow"]["training"] |= {"epochs": 3, "iterations_per_epoch": 4}
+    write_json(path, plans)
     script = project.folder / "ranks.py"
     script.write_text(RANKS)
 
