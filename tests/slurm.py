@@ -3,6 +3,7 @@
 import os
 import secrets
 import shutil
+import signal
 import socket
 import stat
 import subprocess
@@ -29,7 +30,7 @@ SlurmctldPidFile={folder}/slurmctld.pid
 SlurmdPidFile={folder}/slurmd-%n.pid
 SlurmctldLogFile={folder}/slurmctld.log
 SlurmdLogFile={folder}/slurmd-%n.log
-ProctrackType=proctrack/linuxproc
+ProctrackType=proctrack/pgid
 TaskPlugin=task/none
 SwitchType=switch/none
 MpiDefault=none
@@ -109,12 +110,15 @@ class Cluster:
         )
 
     def stop(self) -> None:
-        """Cancel all jobs and stop all daemons."""
-        self.call("scancel", "--user=root")
-        self._wait_for(lambda: not self.jobs())
-        for name in (*(f"slurmd-{node}.pid" for node in NODES), "slurmctld.pid", "munge/pid"):
-            process = int((self.folder / name).read_text())
-            os.kill(process, 15)
+        """Cancel all jobs and stop all daemons that run."""
+        names = (*(f"slurmd-{node}.pid" for node in NODES), "slurmctld.pid", "munge/pid")
+        files = [self.folder / name for name in names if (self.folder / name).exists()]
+        if len(files) == len(names):
+            self.call("scancel", "--user=root")
+            self._wait_for(lambda: not self.jobs())
+        for file in files:
+            process = int(file.read_text())
+            os.kill(process, signal.SIGTERM)
             self._wait_for(lambda process=process: not Path(f"/proc/{process}").exists())
 
     def _wait_for(self, condition, seconds: float = 30) -> None:

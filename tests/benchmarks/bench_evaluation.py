@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from costs import PROGRAMS, Cost, alone, row
+from costs import PROGRAMS, Cost, alone, medians, row
 from predictions import make_predictions, make_probabilities
 from project import ROOT
 
@@ -22,6 +22,7 @@ DATA = ROOT.parent / "shared/data"
 N_MAPS = 12
 N_MEMBERS = 5
 N_ENSEMBLED = 4
+N_RUNS = 3  # of each pair
 WORKERS = os.cpu_count()
 LABELS = {"background": 0, "kidney": 1, "tumour": 2, "cyst": 3}
 ORGANS = {"background": 0} | {f"organ_{value}": value for value in range(1, 16)}
@@ -115,13 +116,18 @@ def bench_evaluate(folder: Path) -> list[dict]:
     alone("bench_evaluation.make_folders", folder, N_MAPS)
     files = ["-djfile", folder / "dataset.json", "-pfile", folder / "plans.json"]
     maps = folder / "references", folder / "predictions"
-    theirs = nnunet(folder, "nnUNetv2_evaluate_folder", *maps, *files)
+    overlap, everything, theirs = medians(
+        N_RUNS,
+        lambda: alone("bench_evaluation.evaluate_overlap", folder),
+        lambda: alone("bench_evaluation.evaluate", folder),
+        lambda: nnunet(folder, "nnUNetv2_evaluate_folder", *maps, *files),
+    )
     peer = "nnUNetv2_evaluate_folder (overlap only)"
-    rows = []
-    for function, what in (("evaluate_overlap", "overlap only"), ("evaluate", "all metrics")):
-        mine = alone(f"bench_evaluation.{function}", folder)
-        rows.append(row(f"{N_MAPS} label maps of CT evaluated, {what}", peer, mine, theirs))
-    return rows
+    work = f"{N_MAPS} label maps of CT evaluated"
+    return [
+        row(f"{work}, overlap only", peer, overlap, theirs),
+        row(f"{work}, all metrics", peer, everything, theirs),
+    ]
 
 
 def search(folder: str) -> None:
@@ -130,9 +136,10 @@ def search(folder: str) -> None:
     from segflow.postprocessing_search import Cohort, Search, search, tabulate_cases
 
     paths = [
-        {path.name.removesuffix(".nii.gz"): path for path in sorted(Path(folder, kind).iterdir())}
+        {path.name.split(".")[0]: path for path in sorted(Path(folder, kind).glob("*.nii.gz"))}
         for kind in ("references", "predictions")
     ]
+    shutil.rmtree(Path(folder, "components"), ignore_errors=True)
     keys = dict.fromkeys(paths[0], "")
     tables = tabulate_cases(Path(folder, "components"), *paths, keys, LABELS, WORKERS)
     folds = {case: number % N_MEMBERS for number, case in enumerate(keys)}
@@ -142,11 +149,14 @@ def search(folder: str) -> None:
 def bench_search(folder: Path) -> list[dict]:
     """Search for post-processing steps on a folder of label maps."""
     alone("bench_evaluation.make_folders", folder, N_MAPS)
-    mine = alone("bench_evaluation.search", folder)
     options = ["-i", folder / "predictions", "-ref", folder / "references"]
     options += ["-plans_json", folder / "plans.json", "-dataset_json", folder / "dataset.json"]
     options += ["--remove_postprocessed"]
-    theirs = nnunet(folder, "nnUNetv2_determine_postprocessing", *options)
+    mine, theirs = medians(
+        N_RUNS,
+        lambda: alone("bench_evaluation.search", folder),
+        lambda: nnunet(folder, "nnUNetv2_determine_postprocessing", *options),
+    )
     n_trials = len(json.loads((folder / "search.json").read_text())["trials"])
     work = f"post-processing search on {N_MAPS} label maps of CT, {n_trials} candidates"
     return [row(work, "nnUNetv2_determine_postprocessing (largest components)", mine, theirs)]
@@ -199,14 +209,19 @@ DISTANCES = {"segflow": _segflow, "surface-distance": _surface_distance, "MONAI"
 
 def bench_distances(folder: Path) -> list[dict]:
     """Measure HD95, ASSD and NSD with other packages, in one process."""
-    n_maps = 4
+    n_maps = 3
     alone("bench_evaluation.make_folders", folder, n_maps)
-    found = {
-        name: alone("bench_evaluation.surfaces_of", name, folder)
-        for name in ("segflow", "surface-distance", "MONAI")
-    }
+    mine, *theirs = medians(
+        N_RUNS,
+        *(
+            lambda name=name: alone("bench_evaluation.surfaces_of", name, folder)
+            for name in DISTANCES
+        ),
+    )
     work = f"HD95, ASSD and NSD of {n_maps} label maps of CT, 1 process"
-    return [row(work, name, found["segflow"], found[name]) for name in list(found)[1:]]
+    return [
+        row(work, name, mine, cost) for name, cost in zip(list(DISTANCES)[1:], theirs, strict=True)
+    ]
 
 
 def make_members(folder: str) -> None:
@@ -243,12 +258,17 @@ def make_members(folder: str) -> None:
         write_manifest(Path(folder, f"ours_{member}.csv"), {case: f"{member}" for case in cases})
 
 
-def ensemble(folder: str) -> None:
-    """Average the members as the workflow does."""
+def ensemble(folder: str, times: str = "1") -> None:
+    """Average the members as the workflow does; each may count as several."""
     from ensemble_predictions import main
 
+    shutil.rmtree(Path(folder, "ours"), ignore_errors=True)
+    numbers = list(range(N_MEMBERS)) * int(times)
     main(
-        tables=[(Path(folder, f"ours_{n}.csv"), f"model_{n}", 0, 1.0) for n in range(N_MEMBERS)],
+        tables=[
+            (Path(folder, f"ours_{number}.csv"), f"model_{place}", 0, 1.0)
+            for place, number in enumerate(numbers)
+        ],
         splits=None,
         images=Path(folder, "images"),
         regions_class_order=None,
@@ -262,9 +282,12 @@ def bench_ensemble(folder: Path) -> list[dict]:
     from segflow.images import read_labels
 
     alone("bench_evaluation.make_members", folder)
-    mine = alone("bench_evaluation.ensemble", folder)
     inputs = [folder / f"peer_{number}" for number in range(N_MEMBERS)]
-    theirs = nnunet(folder, "nnUNetv2_ensemble", "-i", *inputs, "-o", folder / "peer")
+    mine, theirs = medians(
+        N_RUNS,
+        lambda: alone("bench_evaluation.ensemble", folder),
+        lambda: nnunet(folder, "nnUNetv2_ensemble", "-i", *inputs, "-o", folder / "peer"),
+    )
     n_equal = n_voxels = 0
     for path in sorted((folder / "ours").glob("*.nii.gz")):
         equal = read_labels(path)[0] == read_labels(folder / "peer" / path.name)[0]
@@ -277,7 +300,11 @@ def bench_ensemble(folder: Path) -> list[dict]:
         f"{N_MEMBERS} members x {N_ENSEMBLED} CTs averaged, {sizes[0]:.1f} MB on disk, "
         f"{n_equal / n_voxels:.5%} of voxels equal"
     )
-    return [row(work, f"nnUNetv2_ensemble, {sizes[1]:.1f} MB on disk", mine, theirs)]
+    rows = [row(work, f"nnUNetv2_ensemble, {sizes[1]:.1f} MB on disk", mine, theirs)]
+    for times in SIZES:
+        mine = alone("bench_evaluation.ensemble", folder, times)
+        rows.append(row(f"{times * N_MEMBERS} members averaged", "-", mine, None))
+    return rows
 
 
 def make_large(folder: str) -> None:

@@ -4,8 +4,10 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 
 from project import ROOT, Project
 
@@ -59,6 +61,15 @@ def alone(function: str, *arguments: str | Path | int) -> Cost:
     code = f"import sys, {module}; {module}.{name}(*sys.argv[1:])"
     cost.run(HERE, sys.executable, "-c", code, *arguments)
     return cost
+
+
+def medians(times: int, *works: Callable[[], Cost]) -> list[Cost]:
+    """Do some works in turn, several times, and return the median cost of each."""
+    rounds = [[work() for work in works] for _ in range(times)]
+    return [
+        Cost(median(cost.seconds for cost in costs), median(cost.megabytes for cost in costs))
+        for costs in zip(*rounds, strict=True)
+    ]
 
 
 def row(work: str, name: str, mine: Cost, theirs: Cost | None) -> dict:

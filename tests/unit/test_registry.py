@@ -262,6 +262,18 @@ def test_names_and_folders_of_a_data_set(tmp_path):
     assert elsewhere.raw_folder("hippocampus") == Path(tmp_path)
 
 
+def test_converted_files_depend_on_no_key_of_evaluation_and_no_order_of_keys():
+    run = Run(configuration())
+    dataset = run.datasets["hippocampus"]
+    before = run.description("hippocampus")
+    assert "surface_tolerance_mm" in dataset
+    dataset["surface_tolerance_mm"] = 5
+    dataset["channels"] = dataset.pop("channels")
+    assert list(run.description("hippocampus").items()) == list(before.items())
+    dataset["channels"] = ["CT"]
+    assert run.description("hippocampus") != before
+
+
 def test_an_ensemble_gets_a_readable_title():
     run = Run(configuration(ensembles={"both_units": ENSEMBLE}))
     assert run.title("both_units") == "Both units"

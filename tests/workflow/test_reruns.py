@@ -56,8 +56,8 @@ def test_a_changed_plot_style_redraws_only(project):
 
 
 def test_another_tolerance_evaluates_again_and_nothing_else(project):
-    path = "config/datasets/hippocampus.yaml"
-    project.edit(path, lambda dataset: dataset.update(surface_tolerance_mm=3))
+    path = project.folder / "config/datasets/hippocampus.yaml"
+    path.write_text(re.sub("surface_tolerance_mm: .*", "surface_tolerance_mm: 3", path.read_text()))
     planned = project.planned()
     assert {"evaluate_predictor", "summarise_metrics", "make_report"} <= planned
     assert not planned & {"convert_dataset", "train_fold", "search_postprocessing"}

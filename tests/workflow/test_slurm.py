@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -23,8 +25,8 @@ pytestmark = [
     pytest.mark.skipif(bool(missing()), reason=missing()),
     pytest.mark.skipif(importlib.util.find_spec(PLUGIN) is None, reason=f"no {PLUGIN}"),
 ]
-# A first look after that many seconds; a job takes about ten, nearly all of it start-up.
-PATIENCE = ["--slurm-init-seconds-before-status-checks", "12", "--latency-wait", "2"]
+# A first look after that many seconds; a job takes ten or more, nearly all of it start-up.
+PATIENCE = ["--slurm-init-seconds-before-status-checks", "15", "--latency-wait", "2"]
 QUEUE = """
 rule all:
     input: expand("{fold}.txt", fold=range(config["folds"]))
@@ -59,22 +61,35 @@ class Queue:
     folder: Path
     cluster: Cluster
 
-    def start(self, *options: str) -> subprocess.Popen:
+    @contextmanager
+    def running(self, *options: str) -> Iterator[subprocess.Popen]:
+        """Start Snakemake for the length of a block; what it prints is in `output`."""
         command = [sys.executable, "-m", "snakemake", "--workflow-profile", "profiles/slurm"]
-        return subprocess.Popen(
-            [*command, *PATIENCE, *options],
-            cwd=self.folder,
-            env=self.cluster.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            # A shell that starts the tests in the background ignores interrupts for all of them.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        )
+        # Not a pipe: it would fill and stop Snakemake while nobody reads.
+        with self.output.open("w") as file:
+            process = subprocess.Popen(
+                [*command, *PATIENCE, *options],
+                cwd=self.folder,
+                env=self.cluster.environment,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                # A shell that starts the tests in the background lets all ignore interrupts.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+    @property
+    def output(self) -> Path:
+        return self.folder / "output.txt"
 
     def run(self, *options: str, succeeds: bool = True) -> str:
-        process = self.start(*options)
-        text = process.communicate()[0]
+        with self.running(*options) as process:
+            process.wait()
+        text = self.output.read_text()
         assert (process.returncode == 0) == succeeds, text[-6000:]
         return text
 
@@ -87,9 +102,11 @@ class Queue:
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
     cluster = Cluster(tmp_path_factory.mktemp("slurm"))
-    cluster.start()
-    yield cluster
-    cluster.stop()
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
 
 
 @pytest.fixture
@@ -133,12 +150,11 @@ def test_gpu_jobs_take_turns_and_one_failure_leaves_the_others(queue):
 
 
 def test_an_interrupt_empties_the_queue(queue):
-    process = queue.start("--config", "folds=4", "seconds=300")
-    wait_until(lambda: len(queue.cluster.jobs("RUNNING")) == 2)
-    wait_until(lambda: len(queue.cluster.jobs("PENDING")) == 2)
-    process.send_signal(signal.SIGINT)
-    text = process.communicate()[0]
-    assert process.returncode != 0, text
+    with queue.running("--config", "folds=4", "seconds=300") as process:
+        wait_until(lambda: len(queue.cluster.jobs("RUNNING")) == 2)
+        wait_until(lambda: len(queue.cluster.jobs("PENDING")) == 2)
+        process.send_signal(signal.SIGINT)
+        assert process.wait() != 0
     wait_until(lambda: not queue.cluster.jobs())
 
 
@@ -146,29 +162,27 @@ def test_an_experiment_runs_to_its_end_beside_a_training_of_many_jobs(tmp_path, 
     models = {"tiny": MODELS["tiny_3d"], "endless": ENDLESS}
     project = make_project(tmp_path / "project", models)
     project.configure(folds=[0])
-    metrics = "results/hippocampus/tiny/metrics.csv"
-    process = Queue(project.folder, cluster).start(
-        *(metrics, "results/hippocampus/endless/fold_0/training.json"),
-        *("--set-resources", "train_fold:runtime=1440 if wildcards.model == 'tiny' else attempt"),
-    )
+    # As on a login node that allows it; each job of SLURM costs ten seconds and more.
+    project.snakemake("preprocess", "split", "plan")
+    queue = Queue(project.folder, cluster)
+    metrics = project.results / "hippocampus/tiny/metrics.csv"
+    target = str(metrics.relative_to(project.folder))
     log = project.folder / "logs/hippocampus/endless/train_fold/0.log"
-    wait_until(
-        lambda: (
-            process.poll() is not None
-            or (
-                (project.folder / metrics).exists()
-                and log.exists()
-                and "training goes on from here" in log.read_text()
-            )
-        ),
-        seconds=900,
-    )
-    process.send_signal(signal.SIGINT)
-    text = process.communicate()[0]
-    assert "stopped by SIGUSR1; the checkpoint is written" in text
-    assert "training goes on from here" in log.read_text()
-    assert set(pd.read_csv(project.folder / metrics)["split"]) == {"val", "test"}
-    assert project.planned(metrics) == set()
+    options = [target, "results/hippocampus/endless/fold_0/training.json", "--retries", "8"]
+    limit = "train_fold:runtime=1440 if wildcards.model == 'tiny' else attempt"
+    with queue.running(*options, "--set-resources", limit) as process:
+        seen = set()
+        while not (metrics.exists() and "training goes on from here" in seen):
+            assert process.poll() is None, queue.output.read_text()[-6000:]
+            text = log.read_text() if log.exists() else ""
+            seen |= {line.split(": ")[-1] for line in text.splitlines()}
+            time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        process.wait()
+    # The training ends itself before its job is ended, and the next job goes on.
+    assert "stopped by SIGUSR1; the checkpoint is written, run again to go on" in seen
+    assert set(pd.read_csv(metrics)["split"]) == {"val", "test"}
+    assert project.planned(target) == set()
 
 
 def wait_until(condition, seconds: float = 120) -> None:

@@ -374,8 +374,11 @@ class Run:
         return PROJECT / self.datasets[dataset]["raw"]
 
     def description(self, dataset: str) -> dict[str, Any]:
-        """Return what a data set's converted files depend on: its description less evaluation."""
-        described = self.datasets[dataset].items()
+        """Return what a data set's converted files depend on: its description less evaluation.
+
+        The order of its keys means nothing.
+        """
+        described = sorted(self.datasets[dataset].items())
         return {key: value for key, value in described if key not in EVALUATION_KEYS}
 
     def part_rule(self, dataset: str) -> dict[str, Any]:

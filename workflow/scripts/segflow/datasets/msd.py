@@ -34,8 +34,9 @@ def find_cases(raw: Path) -> Catalogue:
         needed = images if split == "train" else []
         problems += _unpaired(needed, labels, f"images{part}", f"labels{part}")
         problems += _unpaired(labels, images, f"labels{part}", f"images{part}")
+        labelled = set(labels)
         for name in images:
-            label = raw / f"labels{part}" / f"{name}{SUFFIX}" if name in labels else None
+            label = raw / f"labels{part}" / f"{name}{SUFFIX}" if name in labelled else None
             image = raw / f"images{part}" / f"{name}{SUFFIX}"
             cases.append(SourceCase(name, name, split, (image,), (label,) if label else None))
     return Catalogue(cases, problems)
