@@ -1,6 +1,7 @@
 # `make demo` and `make test` set everything up on a machine with Python 3.11 to 3.13.
 PYTHON ?= python3
 CORES ?= all
+TESTERS ?= logical
 LOCK := envs/requirements.txt
 READY := .venv/.ready
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
@@ -36,7 +37,7 @@ status:
 	@$(RUN) PYTHONPATH=workflow/scripts python -m segflow.status $(STATUS)
 
 test: $(READY)
-	$(RUN) python -m pytest $(PYTEST)
+	$(RUN) python -m pytest --numprocesses $(TESTERS) --dist loadfile $(PYTEST)
 
 check: $(READY)
 	$(RUN) ruff check .
