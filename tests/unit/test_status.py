@@ -22,7 +22,6 @@ from segflow.status import (
     show,
 )
 
-NOW = time.time()
 HEADER = "epoch,train_loss,val_loss,pseudo_dice,ema_pseudo_dice,learning_rate,seconds\n"
 
 
@@ -53,7 +52,8 @@ def write(name, seconds_ago, text=""):
     path = Path(name)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
-    os.utime(path, (NOW - seconds_ago, NOW - seconds_ago))
+    then = time.time() - seconds_ago
+    os.utime(path, (then, then))
 
 
 def mark(output, seconds_ago):
