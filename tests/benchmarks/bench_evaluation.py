@@ -65,7 +65,7 @@ def make_folders(folder: str, count: str) -> None:
         "overwrite_image_reader_writer": "SimpleITKIO",
     }
     Path(folder, "dataset.json").write_text(json.dumps(dataset))
-    plans = {"plans_name": "plans", "dataset_name": "Dataset019_kits", "configurations": {}}
+    plans = {"image_reader_writer": "SimpleITKIO", "configurations": {}}
     Path(folder, "plans.json").write_text(json.dumps(plans))
 
 
