@@ -4,13 +4,17 @@ CORES ?= all
 TESTERS ?= logical
 LOCK := envs/requirements.txt
 READY := .venv/.ready
+SLURM := .venv/slurm/.ready
+UV_LOCK := .venv/bin/uv pip compile --universal --fork-strategy fewest \
+  --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
-.PHONY: help environment demo status test check bench scale lock clean
+.PHONY: help environment slurm demo status test check bench scale lock clean
 
 help:
 	@echo "make demo   run the demonstration to results/report.html"
 	@echo "make status show how far the run in this folder is; with STATUS=--watch again and again"
+	@echo "make slurm  add Snakemake's executor for SLURM to the environment"
 	@echo "make test   run all tests"
 	@echo "make check  check format, style and the workflow's rules"
 	@echo "make bench  compare with nnU-Net's commands, write results/benchmarks.csv"
@@ -36,7 +40,16 @@ demo: $(READY)
 status:
 	@$(RUN) PYTHONPATH=workflow/scripts python -m segflow.status $(STATUS)
 
-test: $(READY)
+slurm: $(READY)
+	.venv/bin/uv pip install --quiet --python .venv/bin/python --require-hashes --requirement envs/slurm.txt
+
+# For the tests the executor has a folder of its own: every Snakemake imports what is beside it.
+$(SLURM): envs/slurm.txt $(READY)
+	.venv/bin/uv pip install --quiet --python .venv/bin/python --target $(@D) \
+	  --require-hashes --requirement envs/slurm.txt
+	@touch $@
+
+test: $(READY) $(SLURM)
 	$(RUN) python -m pytest --numprocesses $(TESTERS) --dist loadfile $(PYTEST)
 
 check: $(READY)
@@ -52,8 +65,8 @@ scale: $(READY)
 	$(RUN) python tests/scale/scale.py
 
 lock: $(READY)
-	$(RUN) uv pip compile pyproject.toml --extra test --universal --fork-strategy fewest \
-	  --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --output-file $(LOCK)
+	$(UV_LOCK) pyproject.toml --extra test --output-file $(LOCK)
+	echo snakemake-executor-plugin-slurm | $(UV_LOCK) - --constraint $(LOCK) --output-file envs/slurm.txt
 
 clean:
 	rm -rf .venv

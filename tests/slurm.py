@@ -11,6 +11,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from project import ROOT
+
+EXECUTOR = ROOT / ".venv/slurm"  # `make test` installs Snakemake's executor there
 PROGRAMS = ("sbatch", "srun", "slurmctld", "slurmd", "munged")
 # Debian installs the daemons where only root looks.
 PATH = os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/sbin"])
@@ -57,6 +60,8 @@ def missing() -> str:
     absent = [name for name in PROGRAMS if shutil.which(name, path=PATH) is None]
     if absent:
         return f"SLURM is not installed: no {', '.join(absent)}"
+    if not EXECUTOR.exists():
+        return f"Snakemake's executor for SLURM is not in {EXECUTOR}"
     return "" if os.geteuid() == 0 else "only root can start SLURM"
 
 
@@ -68,9 +73,13 @@ class Cluster:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment in which SLURM's commands find this cluster."""
-        paths = os.pathsep.join([str(self.folder / "bin"), PATH])
-        return {**os.environ, "PATH": paths, "SLURM_CONF": str(self.folder / "slurm.conf")}
+        """The environment in which SLURM's commands and Snakemake find this cluster."""
+        return {
+            **os.environ,
+            "PATH": os.pathsep.join([str(self.folder / "bin"), PATH]),
+            "PYTHONPATH": os.pathsep.join([str(EXECUTOR), os.environ.get("PYTHONPATH", "")]),
+            "SLURM_CONF": str(self.folder / "slurm.conf"),
+        }
 
     def call(self, *command: str) -> str:
         """Run one of SLURM's commands and return what it prints."""

@@ -13,10 +13,9 @@ def normalised(name):
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-@pytest.fixture
-def locked():
-    """Return the version and the hashes of each package in the lock."""
-    entries = re.split(r"\n(?=\S)", (ENVS / "requirements.txt").read_text())
+def read_lock(name):
+    """Return the version and the hashes of each package in a lock."""
+    entries = re.split(r"\n(?=\S)", (ENVS / name).read_text())
     found = {}
     for entry in entries:
         if entry.startswith("#"):
@@ -27,13 +26,27 @@ def locked():
 
 
 @pytest.fixture
+def locked():
+    return read_lock("requirements.txt")
+
+
+@pytest.fixture
 def direct():
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
     return {normalised(re.match(r"[\w.-]+", entry)[0]) for entry in project["dependencies"]}
 
 
-def test_every_locked_package_has_a_hash(locked):
-    assert [name for name, (_, hashes) in locked.items() if not hashes] == []
+@pytest.mark.parametrize("name", ["requirements.txt", "slurm.txt"])
+def test_every_locked_package_has_a_hash(name):
+    assert [name for name, (_, hashes) in read_lock(name).items() if not hashes] == []
+
+
+def test_the_executor_for_slurm_changes_no_locked_version(locked):
+    executor = read_lock("slurm.txt")
+    assert "snakemake-executor-plugin-slurm" in executor
+    assert {
+        name: locked[name] for name in executor.keys() & locked.keys()
+    }.items() <= executor.items()
 
 
 def test_every_direct_dependency_is_locked(locked, direct):

@@ -1,6 +1,5 @@
 """The profile for SLURM, with the real SLURM: the queue, time limits, and a whole experiment."""
 
-import importlib.util
 import re
 import shutil
 import signal
@@ -19,14 +18,9 @@ import pytest
 from project import MODELS, ROOT, make_project
 from slurm import Cluster, missing
 
-PLUGIN = "snakemake_executor_plugin_slurm"
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(bool(missing()), reason=missing()),
-    pytest.mark.skipif(importlib.util.find_spec(PLUGIN) is None, reason=f"no {PLUGIN}"),
-]
-# A first look after that many seconds; a job takes ten or more, nearly all of it start-up.
-PATIENCE = ["--slurm-init-seconds-before-status-checks", "15", "--latency-wait", "2"]
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(missing()), reason=missing())]
+# A first look after that many seconds, then after 15 and 25 more; a job takes ten or more.
+PATIENCE = ["--slurm-init-seconds-before-status-checks", "5", "--latency-wait", "2"]
 QUEUE = """
 rule all:
     input: expand("{fold}.txt", fold=range(config["folds"]))
