@@ -9,7 +9,7 @@ UV_LOCK := .venv/bin/uv pip compile --universal --fork-strategy fewest \
   --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
-.PHONY: help environment slurm demo status test check bench scale lock clean
+.PHONY: help environment slurm demo status test check bench faults scale lock clean
 
 help:
 	@echo "make demo   run the demonstration to results/report.html"
@@ -18,6 +18,7 @@ help:
 	@echo "make test   run all tests"
 	@echo "make check  check format, style and the workflow's rules"
 	@echo "make bench  compare with nnU-Net's commands, write results/benchmarks.csv"
+	@echo "make faults stop and damage miniature runs in many ways, write results/faults.csv"
 	@echo "make scale  simulate very large runs, write results/scale.csv"
 	@echo "make lock   renew the locked versions in envs/"
 
@@ -60,6 +61,9 @@ check: $(READY)
 
 bench: $(READY)
 	$(RUN) python tests/benchmarks/bench.py
+
+faults: $(READY)
+	$(RUN) PYTHONPATH=tests:workflow/scripts python -m faults.inject $(FAULTS)
 
 scale: $(READY)
 	$(RUN) python tests/scale/scale.py

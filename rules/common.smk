@@ -7,14 +7,19 @@ from segflow.code import code_key, module_key, procedure
 from segflow.devices import count_gpus
 from segflow.environment import share_environment
 from segflow.jobs import record_config
+from segflow.locks import enter_run
 from segflow.parts import cases_of_part
 from segflow.registry import Run
 from segflow.sources import folder_state, state_of_sources
+from snakemake.settings.types import ExecMode
 
 RUN = Run(config)
 PROCEDURES = ("preprocessing", "training", "prediction", "segmentation")
 RESULTS = config["pathvars"]["results"]
 share_environment()
+# Not in the jobs that a cluster runs by a Snakemake of their own.
+if workflow.exec_mode == ExecMode.DEFAULT:
+    enter_run(Path(".snakemake"))
 
 
 wildcard_constraints:

@@ -52,7 +52,42 @@ rule predict_fold:
         " --manifest {output.manifest} > {log} 2> >(tee -a {log} >&2)"
 
 
-if "new_images" in config:
+if "archive" in config.get("new_images", {}):
+
+    rule segment_with_archive:
+        """Segment a folder of new images with a trained nnU-Net from elsewhere."""
+        input:
+            archive=config["new_images"]["archive"],
+        output:
+            manifest="{output}/segmentations.csv".format(**config["new_images"]),
+        log:
+            "<logs>/segment_with_archive.log",
+        benchmark:
+            "<benchmarks>/segment_with_archive.tsv"
+        conda:
+            "../envs/segflow.yaml"
+        threads: 8
+        resources:
+            gpu=n_gpus,
+            mem_mb=mem_mb(16000),
+            runtime=minutes(480),
+        params:
+            procedure=procedure("foreign"),
+            state=folder_state(Path(config["new_images"]["folder"])),
+            images=config["new_images"]["folder"],
+            device=config["device"],
+            configuration=(
+                "--configuration {configuration}".format(**config["new_images"])
+                if "configuration" in config["new_images"]
+                else ""
+            ),
+        shell:
+            "python -m segflow.foreign --archive {input.archive:q} {params.configuration}"
+            " --images {params.images:q} --device {params.device} --threads {threads}"
+            " --memory-mb {resources.mem_mb} --manifest {output.manifest:q}"
+            " > {log} 2> >(tee -a {log} >&2)"
+
+elif "new_images" in config:
 
     rule segment_images:
         """Segment a folder of new images with a predictor of the run, post-processing included."""

@@ -335,18 +335,18 @@ def make_grown(folder: str, voxels: str, labels: str, cases: str) -> None:
     from segflow.images import Grid, write_image
 
     n_labels = 2 * int(labels)
-    shape = (40 * int(voxels), 160, 160)
+    shape = (80 * int(voxels), 320, 320)
     grid = Grid(shape, (2.0, 1.0, 1.0), (0.0, 0.0, 0.0), (1.0, 0, 0, 0, 1, 0, 0, 0, 1))
     z, y, x = np.ogrid[tuple(map(slice, shape))]
     label_map = np.zeros(shape, np.uint8)
     for label in range(n_labels):
         row, column = divmod(label, 4)
-        ball = (y - 30 - 40 * row) ** 2 + (x - 20 - 40 * column) ** 2 + (z % 40 - 20) ** 2 < 17**2
+        ball = (y - 60 - 80 * row) ** 2 + (x - 40 - 80 * column) ** 2 + (z % 80 - 40) ** 2 < 34**2
         label_map[ball] = label + 1
     for name in ("references", "predictions"):
         Path(folder, name).mkdir(parents=True)
     references = []
-    for number in range(4 * int(cases)):
+    for number in range(8 * int(cases)):
         references.append(Path(folder, "references", f"case_{number:03d}.nii.gz"))
         write_image(references[-1], label_map, grid)
     make_predictions(references, Path(folder, "predictions"), seed=1)

@@ -1,6 +1,17 @@
+import pickle
+
 import pytest
 
-from segflow.content import content_key, file_sha256, read_json, replacing, write_json
+from segflow.content import (
+    Damaged,
+    content_key,
+    file_sha256,
+    read_json,
+    read_own_json,
+    replacing,
+    setting_damage_aside,
+    write_json,
+)
 
 
 def test_replacing_writes_the_whole_file(tmp_path):
@@ -67,3 +78,32 @@ def test_read_json_names_a_damaged_file(tmp_path, text):
     path.write_text(text)
     with pytest.raises(ValueError, match=r"splits\.json: not valid JSON"):
         read_json(path)
+
+
+def test_damage_is_set_aside_with_what_vouches_for_it(tmp_path):
+    checkpoint, manifest = tmp_path / "checkpoint.pth", tmp_path / "training.json"
+    checkpoint.write_text("torn")
+    manifest.write_text("{}")
+    message = r"x is torn; set aside as \*\.damaged: .*checkpoint\.pth, .*training\.json; run again"
+    with pytest.raises(ValueError, match=message), setting_damage_aside():
+        raise Damaged("x is torn", checkpoint, manifest, tmp_path / "gone")
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "checkpoint.pth.damaged",
+        "training.json.damaged",
+    }
+
+
+def test_damage_that_a_worker_process_finds_keeps_its_files(tmp_path):
+    damage = pickle.loads(pickle.dumps(Damaged("x", tmp_path)))
+    assert (str(damage), damage.files) == ("x", (tmp_path,))
+
+
+def test_torn_json_of_the_workflow_is_damage_and_that_of_a_user_is_not(tmp_path):
+    path = tmp_path / "plans.json"
+    path.write_text('{"half')
+    with pytest.raises(Damaged, match=r"plans\.json: not valid JSON") as caught:
+        read_own_json(path)
+    assert caught.value.files == (path,)
+    with pytest.raises(ValueError, match="not valid JSON") as caught:
+        read_json(path)
+    assert not isinstance(caught.value, Damaged)

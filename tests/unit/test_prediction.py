@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from segflow.content import file_sha256
+from segflow.content import Damaged, file_sha256, write_json
 from segflow.prediction import (
     _exporting,
     _use_precision,
@@ -57,10 +57,12 @@ def test_a_checkpoint_that_training_did_not_leave_is_refused(tmp_path, there):
     if there:
         path.write_text("another")
         found = file_sha256(path)[:12]
-    manifest = {"checkpoints": {"final": "0123456789abcdef"}}
-    message = rf"checkpoint_final\.pth: expected SHA-256 0123456789ab of .*, found {found}; force"
-    with pytest.raises(ValueError, match=message):
+    manifest = tmp_path / "training.json"
+    write_json(manifest, {"checkpoints": {"final": "0123456789abcdef"}})
+    message = rf"checkpoint_final\.pth: expected SHA-256 0123456789ab of .*, found {found}"
+    with pytest.raises(Damaged, match=message) as caught:
         load_predictor(tmp_path, {0: manifest}, PLANS, torch.device("cpu"))
+    assert caught.value.files == (path, manifest)
 
 
 def test_the_previous_stage_becomes_one_channel_a_label():

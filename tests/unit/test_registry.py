@@ -40,6 +40,7 @@ def test_defaults_are_filled_in():
 
 
 ENSEMBLE = {"members": ["unet_2d_quick", "unet_3d_quick"]}
+FOLDERS = {"folder": "i", "output": "o"}
 NEW = {"folder": "in", "output": "out", "dataset": "hippocampus", "predictor": "unet_2d_quick"}
 
 
@@ -87,6 +88,12 @@ NEW = {"folder": "in", "output": "out", "dataset": "hippocampus", "predictor": "
         ({"selection": {"metric": "tp"}}, r"selection\.metric: 'tp' is not one of \['dice', 'iou'"),
         ({"new_images": {**NEW, "dataset": "b"}}, r"new_images\.dataset: unknown name 'b'"),
         ({"new_images": {**NEW, "predictor": "p"}}, r"new_images\.predictor: unknown name 'p'"),
+        (
+            {"new_images": {**NEW, "archive": "x"}},
+            r"an archive comes without dataset and predictor",
+        ),
+        ({"new_images": FOLDERS}, r"new_images: dataset and predictor missing; allowed are"),
+        ({"new_images": {**NEW, "configuration": "2d"}}, r"new_images\.configuration goes with an"),
     ],
 )
 def test_an_impossible_configuration_is_refused(changes, message):

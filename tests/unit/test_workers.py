@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 from types import SimpleNamespace
 
@@ -52,6 +53,30 @@ def test_an_error_in_a_case_reaches_the_caller(workers):
         list(map_cases(invert, [1, 0, 2], workers, "invert"))
 
 
+def die_once(item):
+    number, folder = item
+    if number == 2 and not (folder / "died").exists():
+        (folder / "died").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def test_fewer_workers_go_on_when_one_is_killed(tmp_path, capsys):
+    items = [(number, tmp_path) for number in range(1, 6)]
+    found = dict(map_cases(die_once, items, 4, "convert"))
+    assert found == {item: item[0] for item in items}
+    said = capsys.readouterr().out
+    assert re.search(r"convert: one of 4 workers was killed, .*took up to \d+ MB", said)
+    assert re.search(r"; 2 go on with \d cases", said)
+
+
 def test_a_killed_worker_is_reported_as_lack_of_memory():
-    with pytest.raises(MemoryError, match=r"convert: one of 2 workers was killed.*more memory"):
-        list(map_cases(die, [1, 2, 3], 2, "convert"))
+    finished = []
+
+    def work():
+        for _, result in map_cases(die, [1, 3, 4, 5, 2], 2, "convert"):
+            finished.append(result)
+
+    with pytest.raises(MemoryError, match=r"convert: the only worker was killed.*mem_mb"):
+        work()
+    assert {1, 3} <= {*finished}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import SimpleITK as sitk
+import torch
 
 from project import N_TEST, N_TRAINING, ROOT
 
@@ -84,6 +86,42 @@ def test_a_label_map_is_the_mean_of_its_members(finished):
     found = label_map(folder / f"both/predictions/test/raw/{case}.nii.gz")
     chosen = np.take_along_axis(mean, found[None].astype(int), 0)[0]
     np.testing.assert_allclose(chosen, mean.max(0), rtol=0, atol=1e-6)
+
+
+def export(project, archive):
+    """Pack a model of a finished run as nnU-Net's command packs its own."""
+    (trained,) = (project.results / "nnUNet_results").glob("*/*tiny_3d__3d_fullres")
+    model = "Dataset004_hippocampus/nnUNetTrainer__nnUNetPlans__3d_fullres"
+    unpacked = archive.parent / model
+    for path in sorted(trained.glob("fold_*/checkpoint_final.pth")):
+        checkpoint = torch.load(path, weights_only=False) | {"trainer_name": "nnUNetTrainer"}
+        target = unpacked / path.parent.name / path.name
+        target.parent.mkdir(parents=True)
+        torch.save(checkpoint, target)
+    for name in ("plans.json", "dataset.json"):
+        shutil.copy2(trained / name, unpacked)
+    shutil.make_archive(archive.with_suffix(""), "zip", archive.parent, model)
+    return unpacked
+
+
+def test_a_model_from_elsewhere_segments_as_nnunet_does(project, tmp_path):
+    model = export(project, tmp_path / "model.zip")
+    new = {"folder": "raw/imagesTs", "output": "segmented", "archive": str(tmp_path / "model.zip")}
+    project.configure(new_images=new)
+    images = tmp_path / "images"
+    images.mkdir()
+    for path in sorted((project.raw / "imagesTs").glob("*.nii.gz")):
+        shutil.copy2(path, images / f"{path.name.split('.')[0]}_0000.nii.gz")
+    peer = [Path(sys.executable).parent / "nnUNetv2_predict_from_modelfolder", "-device", "cpu"]
+    peer += ["-i", images, "-o", tmp_path / "peer", "-m", model, "-f", "0", "1"]
+    subprocess.run(peer, check=True, capture_output=True)
+    project.snakemake("predict")
+    segmented = sorted((project.folder / "segmented").glob("*.nii.gz"))
+    assert len(segmented) == N_TEST
+    for path in segmented:
+        equal = label_map(path) == label_map(tmp_path / "peer" / path.name)
+        assert equal.mean() > 0.999
+    assert project.planned("predict") == set()
 
 
 def test_new_images_are_segmented_like_test_cases(project):

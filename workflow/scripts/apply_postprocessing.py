@@ -3,24 +3,24 @@
 import math
 from pathlib import Path
 
-from segflow.content import read_json
+from segflow.content import read_own_json
 from segflow.images import SUFFIX, read_grid
 from segflow.job import logged
-from segflow.manifests import read_manifest, write_manifest
+from segflow.manifests import read_finished, write_manifest
 from segflow.postprocessing import VOXEL_BYTES, postprocess_cases
 from segflow.workers import count_workers
 
 
 def main(predictions: Path, choice: Path, threads: int, memory_mb: float, manifest: Path) -> None:
     """Write the label maps beside `predictions`, post-processed, beside `manifest`."""
-    keys = read_manifest(predictions)
+    keys = read_finished(predictions, predictions.parent)
     grids = (read_grid(predictions.parent / f"{case}{SUFFIX}") for case in keys)
     largest = max((math.prod(grid.shape) for grid in grids), default=0)
     keys = postprocess_cases(
         keys,
         predictions.parent,
         manifest.parent,
-        read_json(choice),
+        read_own_json(choice),
         count_workers(threads, memory_mb, VOXEL_BYTES * largest / 1e6, len(keys)),
     )
     write_manifest(manifest, keys)

@@ -3,11 +3,11 @@
 from itertools import product
 from pathlib import Path
 
-from segflow.content import read_json
+from segflow.content import read_own_json
 from segflow.ensembling import ensemble_cases, gather_members
 from segflow.images import SUFFIX
 from segflow.job import logged
-from segflow.manifests import write_manifest
+from segflow.manifests import read_finished, write_manifest
 
 
 def main(
@@ -22,7 +22,9 @@ def main(
 
     Validation cases come with their `splits`.
     """
-    members = gather_members(tables, read_json(splits) if splits else None)
+    for table, *_ in tables:
+        read_finished(table, table.with_suffix(""))
+    members = gather_members(tables, read_own_json(splits) if splits else None)
     references = {case: images / f"{case}_0000{SUFFIX}" for case in members}
     keys = ensemble_cases(members, references, manifest.parent, regions_class_order, workers)
     write_manifest(manifest, keys)

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from segflow.cases import read_cases, write_rows
-from segflow.content import read_json
+from segflow.cases import write_rows
+from segflow.content import read_own_json
 from segflow.evaluation import Comparison, Settings, evaluate_cases
 from segflow.images import SUFFIX
 from segflow.job import logged
 from segflow.lesions import LesionRule, lesion_columns
-from segflow.manifests import read_manifest
+from segflow.manifests import read_converted, read_finished
 from segflow.metrics import columns
 from segflow.workers import count_workers
 
@@ -42,7 +42,10 @@ def main(
     ValueError
         If there is a prediction of a case that is not expected.
     """
-    divided, known = read_json(splits), read_cases(cases)
+    divided = read_own_json(splits)
+    known = read_converted(
+        cases, raw, *(cases.parent / "cases" / f"{part}.csv" for part in ("train", "test"))
+    )
     tested = {case.case: case for case in known if case.split == "test"}
     expected: dict[str, dict[str, int | str]] = {
         "val": {case: fold for fold in folds for case in divided[fold]["val"]},
@@ -53,7 +56,7 @@ def main(
     for table in predictions:
         stage, split = table.parent.name, table.parent.parent.name
         references = raw / ("labelsTr" if split == "val" else "labelsTs")
-        found = read_manifest(table).keys()
+        found = read_finished(table, table.parent).keys()
         if missing := sorted(expected[split].keys() - found):
             raise FileNotFoundError(f"{table}: cases without a prediction: {', '.join(missing)}")
         if extra := sorted(found - expected[split].keys() - unlabelled[split]):

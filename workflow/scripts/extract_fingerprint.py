@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from segflow.cases import read_cases
 from segflow.content import read_json, write_json
 from segflow.fingerprint import extract_fingerprint
 from segflow.job import logged
+from segflow.manifests import read_converted
 from segflow.nnunet import use_folders
 from segflow.workers import count_workers
 
@@ -24,7 +24,7 @@ def main(
 ) -> None:
     """Write the fingerprint of `cases` where nnU-Net expects it, and to `fingerprint`."""
     use_folders(results)
-    training = read_cases(cases)
+    training = read_converted(cases, results / "nnUNet_raw" / nnunet_name)
     n_voxels = max(case.n_voxels for case in training) * (n_channels + 1)
     megabytes = n_voxels * BYTES_PER_VOXEL / 1e6
     workers = count_workers(threads, memory_mb, megabytes, len(training))

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from segflow.content import read_json, write_json
+from segflow.content import read_own_json, write_json
 from segflow.job import logged
 from segflow.model_plans import make_model_plans
 
 
 def main(base: Path, name: str, model: dict, seed: int, plans: Path, nnunet_plans: Path) -> None:
     """Write the plans of the model `name` to `plans` and where nnU-Net expects them."""
-    made = make_model_plans(read_json(base), name, model, seed)
+    made = make_model_plans(read_own_json(base), name, model, seed)
     write_json(nnunet_plans, made)
     write_json(plans, made)
 

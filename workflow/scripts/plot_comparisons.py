@@ -2,15 +2,14 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 from segflow.figures import draw_comparisons, draw_message, save
+from segflow.frames import read_frame
 from segflow.job import logged
 
 
 def main(table: Path, titles: dict[str, str], figure: Path) -> None:
     """Draw the comparisons of Dice after post-processing, over all labels, to `figure`."""
-    comparisons = pd.read_csv(table, keep_default_na=False, na_values=[""])
+    comparisons = read_frame(table, ["predictor", "other", "label"])
     chosen = comparisons[
         (comparisons["stage"] == "postprocessed")
         & (comparisons["metric"] == "dice")

@@ -5,19 +5,16 @@ A row of the figure for each scope: all foreground, then each label or region.
 
 from pathlib import Path
 
-import pandas as pd
-
-from segflow.content import read_json
+from segflow.content import read_own_json
 from segflow.figures import draw_postprocessing, save
+from segflow.frames import read_frame
 from segflow.job import logged
 
 
 def main(choice: Path, components: Path, title: str, figure: Path) -> None:
     """Draw the trials of `choice` and the sizes in `components` to `figure`."""
-    # Names may look like numbers or like missing values.
-    names = dict.fromkeys(["case", "scope", "kind"], str)
-    sizes = pd.read_csv(components, dtype=names, keep_default_na=False)
-    save(draw_postprocessing(read_json(choice), sizes, title), figure)
+    sizes = read_frame(components, ["case", "scope", "kind"])
+    save(draw_postprocessing(read_own_json(choice), sizes, title), figure)
 
 
 if __name__ == "__main__":

@@ -2,15 +2,14 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 from segflow.figures import draw_training, save
+from segflow.frames import read_frame
 from segflow.job import logged
 
 
 def main(progress: dict[int, Path], title: str, figure: Path) -> None:
     """Draw the `progress` table of each fold to `figure`."""
-    save(draw_training({fold: pd.read_csv(path) for fold, path in progress.items()}, title), figure)
+    save(draw_training({fold: read_frame(path) for fold, path in progress.items()}, title), figure)
 
 
 if __name__ == "__main__":

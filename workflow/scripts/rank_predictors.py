@@ -2,24 +2,17 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 from segflow.content import replacing
 from segflow.figures import draw_message, draw_ranking, save
+from segflow.frames import read_frame
 from segflow.job import logged
 from segflow.ranking import rank
+from segflow.summaries import KEYS
 
 
 def main(summaries: dict[str, Path], titles: dict[str, str], table: Path, figure: Path) -> None:
     """Rank predictors by the `summaries` of the data sets, to a `table` and a `figure`."""
-    # Names may look like missing values.
-    names = dict.fromkeys(["predictor", "split", "stage", "fold", "label", "metric"], str)
-    ranking = rank(
-        {
-            name: pd.read_csv(path, dtype=names, keep_default_na=False, na_values=[""])
-            for name, path in summaries.items()
-        }
-    )
+    ranking = rank({name: read_frame(path, KEYS) for name, path in summaries.items()})
     with replacing(table) as path:
         ranking.to_csv(path, index=False, float_format="%.6g")
     ranked = ranking[ranking["predictor"].notna()]

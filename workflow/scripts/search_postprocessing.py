@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from segflow.cases import read_cases, write_rows
-from segflow.content import read_json, write_json
+from segflow.content import read_own_json, write_json
 from segflow.images import SUFFIX
 from segflow.job import logged
 from segflow.lesions import LesionRule
-from segflow.manifests import read_manifest
+from segflow.manifests import read_finished
 from segflow.postprocessing_search import (
     COLUMNS,
     TABLE_BYTES,
@@ -34,8 +34,10 @@ def main(
     components: Path,
 ) -> None:
     """Search on the label maps beside `predictions`; write `choice` and a table of components."""
-    keys = read_manifest(predictions)
-    folds = {case: fold for fold, split in enumerate(read_json(splits)) for case in split["val"]}
+    keys = read_finished(predictions, predictions.parent)
+    folds = {
+        case: fold for fold, split in enumerate(read_own_json(splits)) for case in split["val"]
+    }
     known = {case.case: case for case in read_cases(cases)}
     if strange := sorted(keys.keys() - (folds.keys() & known.keys())):
         raise ValueError(f"{predictions}: case {strange[0]!r} is in no validation fold")

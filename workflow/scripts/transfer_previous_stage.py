@@ -5,9 +5,9 @@ from pathlib import Path
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from segflow.cascade import transfer_cases
-from segflow.content import read_json
+from segflow.content import read_own_json
 from segflow.job import logged
-from segflow.manifests import read_manifest, write_manifest
+from segflow.manifests import read_finished, write_manifest
 from segflow.preprocessing import preprocessed_folder
 
 
@@ -21,12 +21,12 @@ def main(
     manifest: Path,
 ) -> None:
     """Write each label map beside `predictions` to `target`, on the grid of the case in `data`."""
-    read = read_json(plans)
+    read = read_own_json(plans)
     keys = transfer_cases(
-        read_manifest(predictions),
+        read_finished(predictions, predictions.parent),
         predictions.parent,
         data,
-        read_manifest(preprocessed),
+        read_finished(preprocessed, data),
         target,
         PlansManager(read),
         read["segflow"]["configuration"],

@@ -4,13 +4,16 @@ Intervals are for many columns at once. The resamples depend on the seed and the
 only: a column has the same interval whatever else is in the table.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 from scipy.special import ndtr, ndtri
 
 N_RESAMPLES = 9999
 CONFIDENCE = 0.95
 MIN_GROUPS = 3
-CHUNK = 64  # columns whose resamples are in memory at the same time
+CHUNK = 1024  # columns whose resamples are in memory at the same time
+N_DRAWN = 5_000_000  # members of resamples that are in memory at the same time
 
 
 def mean_intervals(values: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarray:
@@ -49,7 +52,6 @@ def mean_intervals(values: np.ndarray, groups: np.ndarray, seed: int) -> np.ndar
     ends = np.full((2, values.shape[1]), np.nan)
     n_groups = (sizes > 0).sum(axis=0)
     for n in np.unique(n_groups[n_groups >= MIN_GROUPS]):
-        counts = _draw_counts(n, seed)
         columns = np.flatnonzero(n_groups == n)
         for chunk in np.array_split(columns, -(-len(columns) // CHUNK)):
             used = sizes[:, chunk].T > 0
@@ -57,7 +59,7 @@ def mean_intervals(values: np.ndarray, groups: np.ndarray, seed: int) -> np.ndar
             ends[:, chunk] = _bca(
                 sums[:, chunk].T[used].reshape(shape),
                 sizes[:, chunk].T[used].reshape(shape),
-                counts,
+                seed,
             )
     return ends
 
@@ -86,8 +88,10 @@ def median_intervals(values: np.ndarray, seed: int) -> np.ndarray:
     ends = np.full((2, values.shape[1]), np.nan)
     if n < MIN_GROUPS:
         return ends
-    draws = np.sort(_draw_members(n, seed), axis=1)
-    low, high = draws[:, (n - 1) // 2], draws[:, n // 2]
+    middle = [(n - 1) // 2, n // 2]
+    low, high = np.concatenate(
+        [np.partition(drawn, middle, axis=1)[:, middle] for drawn in _draw_members(n, seed)]
+    ).T
     # With 9,999 resamples the ends are order statistics, with no interpolation between them.
     tail = round((1 - CONFIDENCE) / 2 * (N_RESAMPLES + 1))
     kept = [tail - 1, N_RESAMPLES - tail]
@@ -101,19 +105,29 @@ def median_intervals(values: np.ndarray, seed: int) -> np.ndarray:
     return ends
 
 
-def _draw_members(n: int, seed: int) -> np.ndarray:
-    """Return the members of each resample of `n`, of shape (resamples, n)."""
-    return np.random.default_rng([seed, n]).integers(n, size=(N_RESAMPLES, n))
+def _draw_members(n: int, seed: int) -> Iterator[np.ndarray]:
+    """Yield the members of the resamples of `n` in blocks of shape (resamples, n)."""
+    generator = np.random.default_rng([seed, n])
+    size = max(1, N_DRAWN // n)
+    for start in range(0, N_RESAMPLES, size):
+        yield generator.integers(n, size=(min(size, N_RESAMPLES - start), n))
 
 
-def _draw_counts(n: int, seed: int) -> np.ndarray:
-    """Return how often each of `n` is in each resample, of shape (n, resamples)."""
-    members = _draw_members(n, seed).T + n * np.arange(N_RESAMPLES)
-    counts = np.bincount(members.ravel(), minlength=n * N_RESAMPLES)
-    return np.ascontiguousarray(counts.reshape(N_RESAMPLES, n).T, dtype=float)
+def _resample_means(sums: np.ndarray, sizes: np.ndarray, seed: int) -> np.ndarray:
+    """Return the sorted means of all resamples, of shape (columns, resamples)."""
+    n = sums.shape[1]
+    equal = np.ptp(sizes) == 0  # resamples are then as large as the data: half of the work
+    blocks = []
+    for members in _draw_members(n, seed):
+        places = members + n * np.arange(len(members))[:, None]
+        counts = np.bincount(places.ravel(), minlength=n * len(members)).reshape(-1, n)
+        counts = counts.T.astype(float)
+        drawn = sizes.sum(axis=1, keepdims=True) if equal else sizes @ counts
+        blocks.append((sums @ counts) / drawn)
+    return np.sort(np.concatenate(blocks, axis=1), axis=1)
 
 
-def _bca(sums: np.ndarray, sizes: np.ndarray, counts: np.ndarray) -> np.ndarray:
+def _bca(sums: np.ndarray, sizes: np.ndarray, seed: int) -> np.ndarray:
     """Return the ends for sums and sizes of groups, both of shape (columns, groups)."""
     total, size = sums.sum(axis=1, keepdims=True), sizes.sum(axis=1, keepdims=True)
     mean = total / size
@@ -126,9 +140,7 @@ def _bca(sums: np.ndarray, sizes: np.ndarray, counts: np.ndarray) -> np.ndarray:
         return ends
     sums, sizes, mean = sums[varied], sizes[varied], mean[varied]
     skew = (deviation[varied] ** 3).sum(axis=1) / (6 * variation[varied] ** 1.5)
-    # Groups of one size make every resample as large as the data: half of the work.
-    drawn = sizes @ counts if np.ptp(sizes) else sizes.sum(axis=1, keepdims=True)
-    means = np.sort((sums @ counts) / drawn, axis=1)
+    means = _resample_means(sums, sizes, seed)
     rounding = 1e-12 * np.abs(mean)  # resamples that equal the data must count as equal
     below = (means < mean - rounding).mean(axis=1) + (means <= mean + rounding).mean(axis=1)
     bias = ndtri(below / 2)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
-from segflow.content import replacing
+from segflow.content import Damaged, replacing
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,10 @@ def read_cases(path: Path) -> list[Case]:
 
     Raises
     ------
+    Damaged
+        If it has other columns, or ends within a row.
     ValueError
-        If it has other columns, or a case is listed twice.
+        If a case is listed twice.
     """
     cases, seen = [], set()
     for row in read_rows(path, COLUMNS, more=True):
@@ -110,12 +112,15 @@ def read_rows(path: Path, columns: list[str], more: bool = False) -> list[dict[s
 
     Raises
     ------
-    ValueError
-        If it has other columns.
+    Damaged
+        If it has other columns, or ends within a row.
     """
     with path.open(newline="") as file:
         reader = csv.DictReader(file)
         found = list(reader.fieldnames or [])
         if (found[: len(columns)] if more else found) != columns:
-            raise ValueError(f"{path}: expected columns {columns}, found {found}")
-        return list(reader)
+            raise Damaged(f"{path}: expected columns {columns}, found {found}", path)
+        rows = list(reader)
+    if any(None in row or None in row.values() for row in rows):
+        raise Damaged(f"{path}: a row has not {len(found)} fields as the first has", path)
+    return rows

@@ -26,6 +26,48 @@ def content_key(*parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+class Damaged(ValueError):
+    """A file that the workflow made itself is lost, cut short or altered.
+
+    Parameters
+    ----------
+    what : str
+        Which file, what is expected of it and what was found.
+    *files : Path
+        The damaged file, if it is still there, and every output that vouches for it: when they
+        are gone, the next run makes them again.
+    """
+
+    def __init__(self, what: str, *files: Path):
+        super().__init__(what, *files)
+        self.files = files
+
+    def __str__(self) -> str:
+        """Return what is damaged."""
+        return self.args[0]
+
+
+@contextmanager
+def setting_damage_aside() -> Iterator[None]:
+    """Rename what the block finds damaged, so that the next run makes it again.
+
+    Raises
+    ------
+    ValueError
+        In place of `Damaged`; it says what to do.
+    """
+    try:
+        yield
+    except Damaged as damage:
+        aside = [path for path in damage.files if path.exists()]
+        for path in aside:
+            path.replace(path.with_name(f"{path.name}.damaged"))
+        raise ValueError(
+            f"{damage}; set aside as *.damaged: {', '.join(map(str, aside))}; run again, and only "
+            "what is missing is made again"
+        ) from None
+
+
 PARTIAL = ".partial."  # part of the name of every file that is being written
 
 
@@ -61,6 +103,20 @@ def write_json(path: Path, value: Any) -> None:
     """Write `value` to `path` as indented JSON, atomically."""
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2) + "\n")
+
+
+def read_own_json(path: Path) -> Any:
+    """Read a JSON file that the workflow made.
+
+    Raises
+    ------
+    Damaged
+        If the file is not JSON.
+    """
+    try:
+        return read_json(path)
+    except ValueError as error:
+        raise Damaged(str(error), path) from None
 
 
 def read_json(path: Path) -> Any:

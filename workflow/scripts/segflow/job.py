@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
+from segflow.content import setting_damage_aside
+
 
 @contextmanager
 def logged(path: str | Path) -> Iterator[None]:
     """Send what the block prints, logs or raises to the file at `path`.
 
     The error itself, without its traceback, is also shown where the workflow was started:
-    a person should not have to open a log to read one line.
+    a person should not have to open a log to read one line. What is found damaged is set aside.
     """
     with open(path, "w", buffering=1) as file, redirect_stdout(file), redirect_stderr(file):
         logging.basicConfig(
@@ -20,7 +22,8 @@ def logged(path: str | Path) -> Iterator[None]:
         )
         logging.captureWarnings(True)
         try:
-            yield
+            with setting_damage_aside():
+                yield
         except Exception as error:
             logging.exception("job failed")
             print(f"{type(error).__name__}: {error}\n(details: {path})", file=sys.__stderr__)

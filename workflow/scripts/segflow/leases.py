@@ -52,6 +52,11 @@ class Owner:
     since: str
     token: str
 
+    @property
+    def boot(self) -> str:
+        """Which start of the host the process belongs to; empty where the system does not say."""
+        return " ".join(self.place.split()[1:2])
+
     def is_alive(self) -> bool:
         """Say whether the process runs; it must belong to this place."""
         started = process_start(self.pid)
@@ -80,7 +85,8 @@ def process_start(pid: int) -> str | None:
     return None if fields[0] in "ZX" else fields[19]
 
 
-def _this_process() -> Owner:
+def this_process() -> Owner:
+    """Return this process as an owner."""
     host = socket.gethostname()
     place = [host]
     if sys.platform == "linux":
@@ -117,7 +123,7 @@ def held(
     """
     path = folder.with_name(f"{folder.name}.lease")
     path.parent.mkdir(parents=True, exist_ok=True)
-    mine = _this_process()
+    mine = this_process()
     while not (_create(path, mine) or _take_over(path, mine, heartbeat, silence)):
         pass
     ended = Event()

@@ -1,8 +1,11 @@
 """Tables of finished cases that steps hand to each other: a name and a key of the content."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
-from segflow.cases import read_rows, write_rows
+from segflow.cases import Case, read_cases, read_rows, write_rows
+from segflow.content import Damaged
+from segflow.ledger import Ledger
 
 COLUMNS = ["case", "key"]
 
@@ -10,6 +13,67 @@ COLUMNS = ["case", "key"]
 def read_manifest(path: Path) -> dict[str, str]:
     """Read a table of finished cases: the key of each case by its name."""
     return {row["case"]: row["key"] for row in read_rows(path, COLUMNS)}
+
+
+def read_finished(path: Path, folder: Path, cases: Iterable[str] | None = None) -> dict[str, str]:
+    """Read a table of finished cases and check that their files are as they were left.
+
+    Parameters
+    ----------
+    path : Path
+        The table.
+    folder : Path
+        Folder of the cases' files, with a ledger.
+    cases : iterable of str, optional
+        The cases to look at; all, if left out.
+
+    Returns
+    -------
+    dict of str to str
+        The key of each case of the table.
+
+    Raises
+    ------
+    Damaged
+        If a file is lost or has another size, or the table itself is damaged.
+    """
+    keys = read_manifest(path)
+    ledger = Ledger(folder)
+    for case in sorted(keys if cases is None else keys.keys() & set(cases)):
+        _check(ledger, case, keys[case], path)
+    return keys
+
+
+def read_converted(path: Path, raw: Path, *vouching: Path) -> list[Case]:
+    """Read a table of cases and check that their converted files are as they were left.
+
+    Parameters
+    ----------
+    path : Path
+        The table.
+    raw : Path
+        Folder of the data set in nnU-Net's raw layout.
+    *vouching : Path
+        Tables that `path` was gathered from.
+
+    Raises
+    ------
+    Damaged
+        If a file is lost or has another size, or the table itself is damaged.
+    """
+    cases = read_cases(path)
+    for case in cases:
+        part = "Tr" if case.split == "train" else "Ts"
+        for kind in ("images", "labels") if case.label else ("images",):
+            _check(Ledger(raw / f"{kind}{part}"), case.case, case.content, path, *vouching)
+    return cases
+
+
+def _check(ledger: Ledger, case: str, key: str, *vouching: Path) -> None:
+    if ledger.find(case, key) is None:
+        raise Damaged(
+            f"{ledger.folder}: a file of case {case!r} is lost, cut short or replaced", *vouching
+        )
 
 
 def write_manifest(path: Path, keys: dict[str, str]) -> None:

@@ -18,21 +18,28 @@ from nnunetv2.utilities.label_handling.label_handling import convert_labelmap_to
 from tqdm import tqdm
 
 from segflow.cases import read_cases
-from segflow.content import content_key, file_sha256, read_json
+from segflow.content import (
+    Damaged,
+    content_key,
+    file_sha256,
+    read_own_json,
+    setting_damage_aside,
+)
 from segflow.leases import held
 from segflow.ledger import Ledger
-from segflow.manifests import read_manifest, write_manifest
+from segflow.manifests import read_finished, write_manifest
 from segflow.nnunet import use_folders
 from segflow.preprocessing import load_preprocessed, preprocessed_folder
 from segflow.probabilities import save_probabilities
 from segflow.processes import end_cleanly
 from segflow.training import choose_device, fold_folder, may_lease
+from segflow.trust import check_architecture, load_checkpoint
 
 PROCEDURE = 2  # move it when predictions would come out differently
 
 
 def load_predictor(
-    folder: Path, manifests: dict[int, dict], plans: dict, device: torch.device
+    folder: Path, trainings: dict[int, Path], plans: dict, device: torch.device
 ) -> nnUNetPredictor:
     """Load the trained folds of a model.
 
@@ -40,7 +47,7 @@ def load_predictor(
     ----------
     folder : Path
         nnU-Net's folder of the trained model.
-    manifests : dict of int to dict
+    trainings : dict of int to Path
         Manifest of the training of each fold to load.
     plans : dict
         Plans of the model.
@@ -49,27 +56,34 @@ def load_predictor(
 
     Raises
     ------
-    ValueError
+    Damaged
         If a checkpoint is missing or is not the one that training left.
+    ValueError
+        If a checkpoint or the plans could run code; see `segflow.trust`.
     """
     settings = plans["segflow"]["prediction"]
     name = f"checkpoint_{settings['checkpoint']}.pth"
-    for fold, manifest in manifests.items():
+    for fold, manifest in trainings.items():
         path = folder / f"fold_{fold}" / name
-        expected = manifest["checkpoints"][settings["checkpoint"]]
+        expected = read_own_json(manifest)["checkpoints"][settings["checkpoint"]]
         found = file_sha256(path) if path.exists() else "nothing"
         if found != expected:
-            raise ValueError(
+            raise Damaged(
                 f"{path}: expected SHA-256 {expected[:12]} of the finished training, found "
-                f"{found[:12]}; force train_fold to run again"
+                f"{found[:12]}",
+                path,
+                manifest,
             )
+        load_checkpoint(path)
+    # nnU-Net loads the checkpoints once more, and trusts them and the plans.
+    check_architecture(read_own_json(folder / "plans.json"), folder / "plans.json")
     predictor = nnUNetPredictor(
         tile_step_size=settings["step_size"],
         use_mirroring=settings["mirroring"],
         device=device,
         allow_tqdm=False,
     )
-    predictor.initialize_from_trained_model_folder(str(folder), tuple(manifests), name)
+    predictor.initialize_from_trained_model_folder(str(folder), tuple(trainings), name)
     _use_precision(predictor.network, settings["precision"], device)
     return predictor
 
@@ -246,41 +260,33 @@ def main(arguments: list[str] | None = None) -> None:
 
     end_cleanly()
     use_folders(options.results)
-    with held(options.folder), may_lease(options.device, share=options.gpu_share):
+    leased = may_lease(options.device, share=options.gpu_share)
+    with held(options.folder), leased, setting_damage_aside():
         _predict(options)
 
 
 def _predict(options: argparse.Namespace) -> None:
     """Predict, once nobody else may write to the folder or use the GPU."""
-    plans, manifest = read_json(options.plans), read_json(options.training)
+    plans, manifest = read_own_json(options.plans), read_own_json(options.training)
     device = choose_device(options.device)
     if device.type == "cpu":
         torch.set_num_threads(options.threads)
-    preprocessed = read_manifest(options.preprocessed)
-    previous = read_manifest(options.previous) if options.previous else {}
     if options.splits:
-        names = read_json(options.splits)[options.fold]["val"]
+        part, names = "train", read_own_json(options.splits)[options.fold]["val"]
     else:
-        names = [case.case for case in read_cases(options.cases)]
+        part, names = "test", [case.case for case in read_cases(options.cases)]
+    where = options.results, options.nnunet_name
+    data = preprocessed_folder(*where, options.preprocessing, part)
+    preprocessed = read_finished(options.preprocessed, data, names)
+    earlier, previous = None, {}
+    if options.previous:
+        earlier = preprocessed_folder(*where, f"{plans['plans_name']}_previous", part)
+        previous = read_finished(options.previous, earlier, names)
     keys = prediction_keys(plans, manifest, {name: preprocessed[name] for name in names}, previous)
     if keys:
-        where = options.results, options.nnunet_name
-        part = "train" if options.splits else "test"
-        predict_fold(
-            load_predictor(
-                fold_folder(*where, plans, options.fold).parent,
-                {options.fold: manifest},
-                plans,
-                device,
-            ),
-            keys,
-            preprocessed_folder(*where, options.preprocessing, part),
-            preprocessed_folder(*where, f"{plans['plans_name']}_previous", part)
-            if options.previous
-            else None,
-            options.folder,
-            options.threads,
-        )
+        trained = fold_folder(*where, plans, options.fold).parent
+        predictor = load_predictor(trained, {options.fold: options.training}, plans, device)
+        predict_fold(predictor, keys, data, earlier, options.folder, options.threads)
     write_manifest(options.manifest, keys)
 
 

@@ -8,11 +8,11 @@ import numpy as np
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from segflow.cases import Case, read_cases
-from segflow.content import content_key, place_file, read_json
+from segflow.cases import Case
+from segflow.content import content_key, place_file, read_own_json, setting_damage_aside
 from segflow.images import SUFFIX
 from segflow.ledger import finish_cases
-from segflow.manifests import write_manifest
+from segflow.manifests import read_converted, write_manifest
 from segflow.nnunet import use_folders
 from segflow.workers import count_workers
 
@@ -183,13 +183,18 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--memory-mb", type=float, required=True)
     options = parser.parse_args(arguments)
     use_folders(options.results)
-    plans = PlansManager(read_json(options.plans))
+    with setting_damage_aside():
+        _preprocess(options)
+
+
+def _preprocess(options: argparse.Namespace) -> None:
+    plans = PlansManager(read_own_json(options.plans))
     raw = options.results / "nnUNet_raw" / options.nnunet_name
     name = plans.get_configuration(options.configuration).data_identifier
     keys = preprocess_cases(
-        read_cases(options.cases),
+        read_converted(options.cases, raw),
         raw,
-        read_json(raw / "dataset.json"),
+        read_own_json(raw / "dataset.json"),
         plans,
         options.configuration,
         preprocessed_folder(options.results, options.nnunet_name, name, options.part),

@@ -73,6 +73,27 @@ def _fill_defaults(value: dict, schema: dict) -> None:
             _fill_defaults(part, rules)
 
 
+def read_yaml(path: Path, where: str) -> Any:
+    """Read a YAML file of plain values.
+
+    Raises
+    ------
+    ValueError
+        If the file is not YAML, or asks for objects.
+    """
+    try:
+        return yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ValueError(f"{where}: not valid YAML of plain values ({error})") from None
+
+
+def reading_defaults() -> dict:
+    """Return how files are read where no description of a data set says otherwise."""
+    reading: dict = {}
+    _fill_defaults(reading, _read_schema("dataset")["properties"]["reading"])
+    return reading
+
+
 def load_descriptions(kind: str) -> dict[str, dict]:
     """Read every description of a data set or a model.
 
@@ -93,7 +114,7 @@ def load_descriptions(kind: str) -> dict[str, dict]:
         where = f"config/{kind}s/{path.name}"
         if not re.fullmatch(r"[a-z][a-z0-9_]*", path.stem):
             raise ValueError(f"{where}: a name has lower-case letters, digits and '_' only")
-        value = check(yaml.safe_load(path.read_text()), kind, where)
+        value = check(read_yaml(path, where), kind, where)
         if kind == "dataset":
             owner = owners.setdefault(value["id"], path.stem)
             if owner != path.stem:
@@ -122,7 +143,7 @@ def load_published(datasets: Iterable[str]) -> dict[str, dict]:
         path = PROJECT / "config" / "published" / f"{name}.yaml"
         if path.exists():
             where = f"config/published/{path.name}"
-            found[name] = check(yaml.safe_load(path.read_text()), "published", where)
+            found[name] = check(read_yaml(path, where), "published", where)
     return found
 
 
@@ -313,9 +334,29 @@ class Run:
                     f"config/datasets/{name}.yaml"
                 )
         if "new_images" in self.config:
-            wanted = self.config["new_images"]
-            _chosen([wanted["dataset"]], self.datasets, "new_images.dataset")
-            _chosen([wanted["predictor"]], self.predictors, "new_images.predictor")
+            self._check_new_images(self.config["new_images"])
+
+    def _check_new_images(self, wanted: dict) -> None:
+        ours, theirs = {"dataset", "predictor"}, {"archive", "configuration"}
+        if "archive" in wanted:
+            if mixed := sorted(ours & wanted.keys()):
+                raise ValueError(
+                    f"configuration: new_images: an archive comes without {' and '.join(mixed)}"
+                )
+            if not Path(wanted["archive"]).is_file():
+                raise FileNotFoundError(
+                    f"configuration: new_images.archive: {wanted['archive']}: no such file"
+                )
+            return
+        if missing := sorted(ours - wanted.keys()):
+            raise ValueError(
+                f"configuration: new_images: {' and '.join(missing)} missing; allowed are dataset "
+                "and predictor of this run, or the archive of a model from elsewhere"
+            )
+        if mixed := sorted(theirs & wanted.keys()):
+            raise ValueError(f"configuration: new_images.{mixed[0]} goes with an archive only")
+        _chosen([wanted["dataset"]], self.datasets, "new_images.dataset")
+        _chosen([wanted["predictor"]], self.predictors, "new_images.predictor")
 
     def _check_postprocessing(self) -> None:
         objective = self.config["postprocessing"]["objective"]

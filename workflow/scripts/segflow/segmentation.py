@@ -11,7 +11,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from segflow.cascade import transfer_cases
 from segflow.cases import Case
-from segflow.content import read_json
+from segflow.content import read_own_json, setting_damage_aside
 from segflow.convert import Target, convert_cases, raise_problems, remove_other_cases
 from segflow.ensembling import Member, ensemble_cases
 from segflow.formats import image_ending
@@ -39,7 +39,7 @@ class Session:
         Folder of the finished run.
     dataset, nnunet_name : str
         The data set and nnU-Net's name of it.
-    folds : list of int
+    folds : list of int or str
         Trained folds, whose probabilities are averaged.
     cases : list of Case
         The new images.
@@ -54,7 +54,7 @@ class Session:
     results: Path
     dataset: str
     nnunet_name: str
-    folds: list[int]
+    folds: list[int | str]
     cases: list[Case]
     work: Path
     device: torch.device
@@ -64,7 +64,7 @@ class Session:
     @property
     def dataset_json(self) -> dict:
         """nnU-Net's description of the data set."""
-        return read_json(self.results / "nnUNet_raw" / self.nnunet_name / "dataset.json")
+        return read_own_json(self.results / "nnUNet_raw" / self.nnunet_name / "dataset.json")
 
 
 def find_images(folder: Path, n_channels: int) -> list[SourceCase]:
@@ -108,7 +108,7 @@ def predict_members(session: Session, model: str, weight: float) -> dict[str, li
     dict of str to list of (Path, float, str)
         For each case the folds' probabilities with their weights and keys.
     """
-    plans = read_json(session.results / session.dataset / model / "plans.json")
+    plans = read_own_json(session.results / session.dataset / model / "plans.json")
     settings = plans["segflow"]
     manager = PlansManager(plans)
     configuration = settings["configuration"]
@@ -135,11 +135,11 @@ def predict_members(session: Session, model: str, weight: float) -> dict[str, li
     members: dict[str, list[Member]] = {case.case: [] for case in session.cases}
     for fold in session.folds:
         trained = session.results / session.dataset / model / f"fold_{fold}" / "training.json"
-        manifest = read_json(trained)
+        manifest = read_own_json(trained)
         keys = prediction_keys(plans, manifest, preprocessed, previous_keys)
         target = session.work / model / f"fold_{fold}"
         folder = fold_folder(session.results, session.nnunet_name, plans, fold).parent
-        predictor = load_predictor(folder, {fold: manifest}, plans, session.device)
+        predictor = load_predictor(folder, {fold: trained}, plans, session.device)
         predict_fold(predictor, keys, data, previous, target, session.threads)
         for case, key in keys.items():
             members[case].append((target / f"{case}.b2nd", weight, key))
@@ -154,37 +154,50 @@ def combine(session: Session, members: dict[str, list[Member]], target: Path) ->
     return ensemble_cases(members, references, target, order, session.threads)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Command line of the rule `segment_images`."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that every segmentation of new images has."""
     parser.add_argument("--images", type=Path, required=True, help="folder of new images")
-    parser.add_argument("--dataset", required=True)
-    parser.add_argument("--nnunet-name", required=True, help="nnU-Net's name of the data set")
-    parser.add_argument("--results", type=Path, required=True, help="folder of the finished run")
-    parser.add_argument("--members", nargs="+", required=True, help="MODEL:WEIGHT")
-    parser.add_argument("--folds", nargs="+", type=int, required=True)
-    parser.add_argument("--postprocessing", type=Path, required=True)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--gpu-share", type=int, default=1, help="such jobs that fit on a GPU")
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--memory-mb", type=float, required=True)
     parser.add_argument("--manifest", type=Path, required=True, help="table to write")
-    options = parser.parse_args(arguments)
-
-    end_cleanly()
-    use_folders(options.results)
-    work = options.manifest.parent / ".work"
-    with held(work), may_lease(options.device, share=options.gpu_share):
-        _segment(options, work)
 
 
-def _segment(options: argparse.Namespace, work: Path) -> None:
-    """Segment, once nobody else may write to the folder or use the GPU."""
+def segment(
+    options: argparse.Namespace,
+    work: Path,
+    results: Path,
+    dataset: str,
+    nnunet_name: str,
+    members: list[str],
+    folds: list[int | str],
+    postprocessing: Path,
+) -> None:
+    """Segment a folder of images, once nobody else may write to the folder or use the GPU.
+
+    Parameters
+    ----------
+    options : Namespace
+        See `add_options`.
+    work : Path
+        Folder of intermediate files; removed at the end.
+    results : Path
+        Folder of the finished run.
+    dataset, nnunet_name : str
+        The data set and nnU-Net's name of it.
+    members : list of str
+        ``MODEL:WEIGHT`` of each model.
+    folds : list of int or str
+        Trained folds, whose probabilities are averaged.
+    postprocessing : Path
+        The chosen steps of post-processing.
+    """
     device = choose_device(options.device)
     if device.type == "cpu":
         torch.set_num_threads(options.threads)
     output = options.manifest.parent
-    dataset_json = read_json(options.results / "nnUNet_raw" / options.nnunet_name / "dataset.json")
+    dataset_json = read_own_json(results / "nnUNet_raw" / nnunet_name / "dataset.json")
     n_channels = len(dataset_json["channel_names"])
     sources = find_images(options.images, n_channels)
     rules = dataset_json["reading"]
@@ -193,26 +206,55 @@ def _segment(options: argparse.Namespace, work: Path) -> None:
     raise_problems(problems, str(options.images))
     remove_other_cases(sources, "test", target)
     session = Session(
-        results=options.results,
-        dataset=options.dataset,
-        nnunet_name=options.nnunet_name,
-        folds=options.folds,
+        results=results,
+        dataset=dataset,
+        nnunet_name=nnunet_name,
+        folds=folds,
         cases=cases,
         work=work,
         device=device,
         threads=options.threads,
         memory_mb=options.memory_mb,
     )
-    members: dict[str, list[Member]] = {case.case: [] for case in cases}
-    for member in options.members:
+    found: dict[str, list[Member]] = {case.case: [] for case in cases}
+    for member in members:
         model, weight = member.rsplit(":", 1)
-        for case, found in predict_members(session, model, float(weight)).items():
-            members[case] += found
-    keys = combine(session, members, work / "label_maps")
-    choice = read_json(options.postprocessing)
+        for case, predicted in predict_members(session, model, float(weight)).items():
+            found[case] += predicted
+    keys = combine(session, found, work / "label_maps")
+    choice = read_own_json(postprocessing)
     keys = postprocess_cases(keys, work / "label_maps", output, choice, options.threads)
     shutil.rmtree(work)
     write_manifest(options.manifest, keys)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Command line of the rule `segment_images`."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--dataset", required=True)
+    parser.add_argument("--nnunet-name", required=True, help="nnU-Net's name of the data set")
+    parser.add_argument("--results", type=Path, required=True, help="folder of the finished run")
+    parser.add_argument("--members", nargs="+", required=True, help="MODEL:WEIGHT")
+    parser.add_argument("--folds", nargs="+", type=int, required=True)
+    parser.add_argument("--postprocessing", type=Path, required=True)
+    add_options(parser)
+    options = parser.parse_args(arguments)
+
+    end_cleanly()
+    use_folders(options.results)
+    work = options.manifest.parent / ".work"
+    leased = may_lease(options.device, share=options.gpu_share)
+    with held(work), leased, setting_damage_aside():
+        segment(
+            options,
+            work,
+            options.results,
+            options.dataset,
+            options.nnunet_name,
+            options.members,
+            options.folds,
+            options.postprocessing,
+        )
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from segflow.bootstrap import mean_intervals
+from segflow.frames import read_frame
 
 KEYS = ["predictor", "split", "stage", "fold", "label", "metric"]
 COUNTS = ["n", "n_undefined", "n_infinite"]
@@ -211,10 +212,6 @@ def read_metrics(tables: dict[str, Path]) -> pd.DataFrame:
     tables : dict of str to Path
         The ``metrics.csv`` of each predictor.
     """
-    # Names may look like numbers or like missing values.
-    names = dict.fromkeys(["split", "stage", "fold", "case", "label"], str)
-    parts = [
-        pd.read_csv(path, dtype=names, keep_default_na=False, na_values=[""]).assign(predictor=name)
-        for name, path in tables.items()
-    ]
+    texts = ["split", "stage", "fold", "case", "label"]
+    parts = [read_frame(path, texts).assign(predictor=name) for name, path in tables.items()]
     return pd.concat(parts, ignore_index=True)

@@ -14,15 +14,22 @@ import psutil
 import torch
 from nnunetv2.run.run_training import get_trainer_from_args
 
-from segflow.content import content_key, file_sha256, read_json, write_json
+from segflow.content import (
+    content_key,
+    file_sha256,
+    read_own_json,
+    setting_damage_aside,
+    write_json,
+)
 from segflow.devices import leased_devices
 from segflow.leases import held
 from segflow.loaders import check_shared_memory, patch_megabytes, plan_loading
-from segflow.manifests import read_manifest
+from segflow.manifests import read_finished
 from segflow.nnunet import use_folders
 from segflow.processes import end_cleanly
 from segflow.ranks import is_interruption, run_ranks
 from segflow.time_limits import warned_before_limit
+from segflow.trust import load_checkpoint
 
 PROCEDURE = 1  # move it when a training would come out differently
 TRAINER = "SegflowTrainer"
@@ -157,7 +164,7 @@ def use_threads(
 def read_checkpoint(path: Path) -> dict | None:
     """Read what Segflow keeps in a checkpoint, or None if it is missing, torn or foreign."""
     try:
-        return torch.load(path, map_location="cpu", weights_only=False, mmap=True)["segflow"]
+        return load_checkpoint(path)["segflow"]
     except FileNotFoundError:
         return None
     except Exception as error:  # a torn file fails in many ways; none of them is usable
@@ -227,7 +234,7 @@ def train_fold(
     """
     folder = fold_folder(results, nnunet_name, plans, fold)
     finished = read_checkpoint(folder / FINAL)
-    if finished and finished["identity"] == identity:
+    if finished and finished["identity"] == identity and (folder / BEST).exists():
         print(f"{folder / FINAL}: made from the same data, plans and settings; nothing to train")
         return folder
     start = find_start(folder, identity)
@@ -308,21 +315,25 @@ def main(arguments: list[str] | None = None) -> None:
 
     end_cleanly()
     use_folders(options.results)
-    plans = read_json(options.plans)
-    folds = read_json(options.splits)
+    plans = read_own_json(options.plans)
+    folds = read_own_json(options.splits)
     if not 0 <= options.fold < len(folds):
         raise ValueError(f"{options.splits}: fold {options.fold} of {len(folds)} does not exist")
     check_n_gpus(options.n_gpus, plans, options.device)
     folder = fold_folder(options.results, options.nnunet_name, plans, options.fold)
     leased = may_lease(options.device, options.n_gpus, options.gpu_share)
-    with held(folder), leased, warned_before_limit():
+    with held(folder), leased, warned_before_limit(), setting_damage_aside():
         _train(options, plans, folds[options.fold], folder)
 
 
 def _train(options: argparse.Namespace, plans: dict, fold: dict, folder: Path) -> None:
     """Train, once nobody else may write to the folder or use the GPUs."""
-    keys = read_manifest(options.preprocessed)
-    previous = read_manifest(options.previous) if options.previous else {}
+    data = options.results / "nnUNet_preprocessed" / options.nnunet_name
+    cases = {*fold["train"], *fold["val"]}
+    keys = read_finished(options.preprocessed, data / options.preprocessed.parent.name, cases)
+    previous = {}
+    if options.previous:
+        previous = read_finished(options.previous, data / f"{plans['plans_name']}_previous", cases)
     identity = training_identity(plans, fold, keys, previous, options.n_gpus)
     device = choose_device(options.device)
     if options.n_gpus > 1 and torch.cuda.device_count() < options.n_gpus:
@@ -330,12 +341,11 @@ def _train(options: argparse.Namespace, plans: dict, fold: dict, folder: Path) -
             f"{options.n_gpus} GPUs are needed, PyTorch finds {torch.cuda.device_count()} (of "
             "MIG instances a process can use only one); set n_gpus of the model"
         )
-    where = options.results / "nnUNet_preprocessed" / options.nnunet_name / "dataset.json"
     use_threads(
         options.threads,
         options.memory_mb,
         plans,
-        read_json(where),
+        read_own_json(data / "dataset.json"),
         options.n_gpus,
         device.type,
     )

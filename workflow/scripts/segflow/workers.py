@@ -5,6 +5,8 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from resource import RUSAGE_CHILDREN, getrusage
 from typing import Any
 
 import psutil
@@ -45,7 +47,9 @@ def map_cases(
     """Call `function` on each item and yield (item, result) pairs as they finish.
 
     With one worker everything happens in this process. Otherwise workers are forked, at no
-    start-up cost. The first error stops the rest; pairs that were yielded before stay valid.
+    start-up cost. The first error stops the rest; pairs that were yielded before stay valid. When
+    a worker is killed, as the system does when memory runs out, half as many go on with what is
+    not finished.
 
     Parameters
     ----------
@@ -61,25 +65,48 @@ def map_cases(
     Raises
     ------
     MemoryError
-        If a worker was killed, as the system does when memory runs out.
+        If a worker was killed while it was the only one.
     """
+    progress = partial(tqdm, total=len(items), desc=what, unit="case", mininterval=5)
     if workers == 1 or len(items) <= 1:
-        for item in tqdm(items, desc=what, unit="case", mininterval=5):
+        for item in progress(items):
             yield item, function(item)
         return
+    with progress() as bar:
+        waiting = dict(enumerate(items))
+        while waiting:
+            try:
+                for number, result in _map_in_pool(function, waiting, workers):
+                    bar.update()
+                    yield waiting.pop(number), result
+            except BrokenProcessPool:
+                # The kernel counts in kB, that of macOS in bytes.
+                unit = 1e3 if sys.platform == "linux" else 1e6
+                largest = getrusage(RUSAGE_CHILDREN).ru_maxrss / unit
+                free = psutil.virtual_memory().available / 1e6
+                who = f"one of {workers} workers" if workers > 1 else "the only worker"
+                found = (
+                    f"{what}: {who} was killed, most likely because memory ran "
+                    f"out (a worker took up to {largest:.0f} MB, {free:.0f} MB are free)"
+                )
+                if workers == 1:
+                    raise MemoryError(
+                        f"{found}; let the rule ask for more (--set-resources RULE:mem_mb=...) or "
+                        "use a machine with more memory, and run again: finished cases are kept"
+                    ) from None
+                workers //= 2
+                print(f"{found}; {workers} go on with {len(waiting)} cases", flush=True)
+
+
+def _map_in_pool(
+    function: Callable[[Any], Any], items: dict[int, Any], workers: int
+) -> Iterator[tuple[int, Any]]:
+    """Call `function` on each item in worker processes and yield (number, result) pairs."""
     context = multiprocessing.get_context(START_METHOD)
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        futures = {pool.submit(function, item): item for item in items}
+        futures = {pool.submit(function, item): number for number, item in items.items()}
         try:
-            for future in tqdm(
-                as_completed(futures), total=len(items), desc=what, unit="case", mininterval=5
-            ):
+            for future in as_completed(futures):
                 yield futures[future], future.result()
-        except BrokenProcessPool:
-            raise MemoryError(
-                f"{what}: one of {workers} workers was killed, most likely because memory ran "
-                "out; give the rule more memory or fewer threads and run again (finished cases "
-                "are kept)"
-            ) from None
         finally:
             pool.shutdown(cancel_futures=True)

@@ -1,0 +1,184 @@
+"""Stops of a running experiment: at every stage, and at random moments."""
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from faults.experiment import Start, differences, final_state, finish
+from project import Project
+
+GRACE_SECONDS = 60.0
+# As they come to pass, the rules of a miniature experiment.
+STAGES = [
+    "convert_dataset",
+    "gather_cases",
+    "make_splits",
+    "extract_fingerprint",
+    "plan_experiment",
+    "make_model_plans",
+    "preprocess_cases",
+    "train_fold",
+    "predict_fold",
+    "ensemble_predictions",
+    "search_postprocessing",
+    "apply_postprocessing",
+    "evaluate_predictor",
+    "summarise_metrics",
+    "compare_predictors",
+    "select_predictor",
+    "plot_cases",
+    "plot_metrics",
+    "write_provenance",
+    "make_report",
+]
+WEIGHTS = {"train_fold": 4, "predict_fold": 3, "preprocess_cases": 2}  # long, so stopped more
+
+
+def kill_job(start: Start) -> None:
+    """As the system does when memory runs out."""
+    for job in start.jobs()[:1]:
+        job.kill()
+
+
+def end_job(start: Start) -> None:
+    """As a cluster does at a time limit."""
+    for job in start.jobs()[:1]:
+        job.terminate()
+
+
+def end_snakemake(start: Start) -> None:
+    """As a system does that shuts down."""
+    start.process.terminate()
+
+
+def interrupt(start: Start) -> None:
+    """As Ctrl-C does."""
+    os.killpg(start.process.pid, signal.SIGINT)
+
+
+def kill_group(start: Start) -> None:
+    """As a power cut does."""
+    os.killpg(start.process.pid, signal.SIGKILL)
+
+
+def kill_snakemake(start: Start) -> None:
+    """Leave the jobs running behind."""
+    start.process.kill()
+
+
+KINDS: dict[str, Callable[[Start], None]] = {
+    "SIGKILL of a job": kill_job,
+    "SIGKILL of the process group": kill_group,
+    "SIGTERM of a job": end_job,
+    "SIGTERM of Snakemake": end_snakemake,
+    "SIGINT of the process group": interrupt,
+    "SIGKILL of Snakemake": kill_snakemake,
+}
+
+
+@dataclass
+class Kill:
+    """A stop that was injected, and what it cost.
+
+    Parameters
+    ----------
+    fault, stage : str
+        What was done, and the rule whose job ran then.
+    lost_jobs : int
+        Finished jobs that ran again.
+    lost_seconds : float
+        Time that the unfinished jobs had run.
+    survived : bool
+        Whether the experiment ended as an undisturbed one.
+    """
+
+    fault: str
+    stage: str
+    lost_jobs: int = 0
+    lost_seconds: float = 0.0
+    survived: bool = False
+
+
+def stop_at_every_stage(project: Project, seed: int) -> Iterator[Kill]:
+    """Stop an experiment in turn while each rule's jobs run, in each of the ways in turn."""
+    chance, done, kinds = random.Random(seed), set(), list(KINDS)
+    turn = 0
+    for stage in STAGES:
+        for _ in range(3 * WEIGHTS.get(stage, 1)):
+            kind = kinds[turn % len(kinds)]
+            kill = stop(project, kind, stage, chance.uniform(0, 1.5) ** 2, done)
+            if kill is None:
+                break  # the stage is over
+            turn += 1
+            yield kill
+
+
+def stop_at_random(project: Project, seed: int, count: int, longest: float) -> Iterator[Kill]:
+    """Stop an experiment at random moments, in random ways."""
+    chance, done = random.Random(seed), set()
+    for _ in range(count):
+        kind = chance.choice(list(KINDS))
+        kill = stop(project, kind, None, chance.uniform(0, longest), done)
+        if kill is None:
+            return
+        yield kill
+
+
+def judge(project: Project, kills: list[Kill], expected: dict[str, object]) -> list[str]:
+    """Finish an experiment and say what differs from the undisturbed one; the kills learn it."""
+    finish(project, 2)
+    found = differences(final_state(project), expected)
+    for kill in kills:
+        kill.survived = not found
+    return found
+
+
+def stop(
+    project: Project, kind: str, stage: str | None, delay: float, done: set[str]
+) -> Kill | None:
+    """Start the workflow, stop it, and return what was done; None if it came to its end.
+
+    Parameters
+    ----------
+    project : Project
+        The experiment.
+    kind : str
+        One of `KINDS`.
+    stage : str or None
+        The rule whose job must run; any, if None.
+    delay : float
+        Seconds from there to the stop.
+    done : set of str
+        First outputs of the jobs that have finished so far; those of this start are added.
+    """
+    start = Start(project)
+    if stage is not None and not start.wait_for(stage):
+        assert start.wait(), start.text[-6000:]
+        return None
+    end = time.monotonic() + delay
+    while time.monotonic() < end and start.process.poll() is None:
+        start.follow()
+        time.sleep(0.02)
+    start.follow()
+    if start.process.poll() is not None:
+        assert start.wait(), start.text[-6000:]
+        return None
+    now = time.monotonic()
+    rules = [start.rules[job] for job in start.began]
+    kill = Kill(kind, stage if stage in rules else "+".join(sorted({*rules})) or "start")
+    kill.lost_seconds = sum(now - began for began in start.began.values())
+    KINDS[kind](start)
+    while start.process.poll() is None:
+        assert time.monotonic() < now + GRACE_SECONDS, f"{kind}: Snakemake does not end"
+        time.sleep(0.05)
+    # What still runs belongs to the dead: a plain rerun waits for nobody.
+    while start.orphans():
+        assert time.monotonic() < now + GRACE_SECONDS, f"{kind}: jobs do not end"
+        time.sleep(0.05)
+    start.follow()
+    kill.lost_jobs = len(done & set(start.finished))
+    done |= set(start.finished)
+    return kill

@@ -1,0 +1,127 @@
+"""Segmentation of new images with a trained nnU-Net from elsewhere, a zip as nnU-Net exports it."""
+
+import argparse
+import re
+from pathlib import Path
+
+from segflow.content import file_sha256, read_json, write_json
+from segflow.images import SUFFIX
+from segflow.leases import held
+from segflow.nnunet import use_folders
+from segflow.processes import end_cleanly
+from segflow.registry import reading_defaults
+from segflow.segmentation import add_options, segment
+from segflow.training import FINAL, fold_folder, may_lease
+from segflow.trust import check_architecture, load_checkpoint, unpack_archive
+
+PROCEDURE = 1  # move it when segmentations would come out differently
+NAME = "foreign"  # of the data set and of the model, in folders that are removed at the end
+NNUNET_NAME = "Dataset001_foreign"
+PREDICTION = {"checkpoint": "final", "mirroring": True, "step_size": 0.5, "precision": "auto"}
+# DATASET/TRAINER__PLANS__CONFIGURATION/..., as nnUNetv2_export_model_to_zip writes it.
+MEMBER = re.compile(
+    rf"[^/]+/[^/]+__[^/]+__(?P<configuration>[^/]+)/"
+    rf"(?:plans\.json|dataset\.json|fold_(?P<fold>\d+|all)/{re.escape(FINAL)})"
+)
+
+
+def install(archive: Path, configuration: str | None, results: Path) -> list[int | str]:
+    """Unpack a model and lay it out as one of a finished run.
+
+    Parameters
+    ----------
+    archive : Path
+        Zip archive of a trained model.
+    configuration : str or None
+        Which of the archive's configurations to use; needed if there are several.
+    results : Path
+        Folder of the run to be; what is in it is replaced.
+
+    Returns
+    -------
+    list of int or str
+        The trained folds.
+
+    Raises
+    ------
+    ValueError
+        If the archive holds no such model, a cascade, or anything that could do harm; see
+        `segflow.trust`.
+    """
+    unpacked = results / "unpacked"
+    found: dict[str, list[Path]] = {}
+    for path in unpack_archive(archive, unpacked, lambda name: bool(MEMBER.fullmatch(name))):
+        match = MEMBER.fullmatch(path.relative_to(unpacked).as_posix())
+        found.setdefault(match["configuration"], []).append(path)
+    wanted = configuration or (next(iter(found)) if len(found) == 1 else None)
+    if wanted not in found:
+        raise ValueError(
+            f"{archive}: new_images.configuration must name one of its models "
+            f"{sorted(found)}, found {configuration!r}"
+        )
+    files = {path.name: path for path in found[wanted] if path.suffix == ".json"}
+    checkpoints = sorted(path for path in found[wanted] if path.name == FINAL)
+    if missing := {"plans.json", "dataset.json"} - files.keys() or (
+        {FINAL} if not checkpoints else {}
+    ):
+        raise ValueError(f"{archive}: {wanted} has no {' and no '.join(sorted(missing))}")
+    plans, dataset_json = (read_json(files[name]) for name in ("plans.json", "dataset.json"))
+    check_architecture(plans, files["plans.json"])
+    if "cascade" in wanted or plans["configurations"][wanted].get("previous_stage"):
+        raise ValueError(f"{archive}: {wanted} is the second stage of a cascade, which is not read")
+
+    # All readers give the same array of what conversion writes.
+    plans["image_reader_writer"] = "SimpleITKIO"
+    plans["plans_name"] = NAME
+    plans["segflow"] = {
+        "model": NAME,
+        "configuration": wanted,
+        "previous_model": None,
+        "prediction": PREDICTION,
+    }
+    write_json(results / NAME / NAME / "plans.json", plans)
+    dataset_json |= {
+        "channel_names": dataset_json.get("channel_names") or dataset_json["modality"],
+        "file_ending": SUFFIX,
+        "overwrite_image_reader_writer": "SimpleITKIO",
+        "reading": reading_defaults(),
+    }
+    write_json(results / "nnUNet_raw" / NNUNET_NAME / "dataset.json", dataset_json)
+    folds = []
+    for checkpoint in checkpoints:
+        load_checkpoint(checkpoint)
+        fold = checkpoint.parent.name.removeprefix("fold_")
+        folds.append(int(fold) if fold.isdigit() else fold)
+        target = fold_folder(results, NNUNET_NAME, plans, folds[-1])
+        target.mkdir(parents=True, exist_ok=True)
+        checkpoint.replace(target / FINAL)
+        write_json(
+            results / NAME / NAME / target.name / "training.json",
+            {"checkpoints": {"final": file_sha256(target / FINAL)}},
+        )
+    write_json(target.parent / "plans.json", plans)
+    write_json(target.parent / "dataset.json", dataset_json)
+    return folds
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Command line of the rule `segment_with_archive`."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--archive", type=Path, required=True, help="zip of a trained model")
+    parser.add_argument("--configuration", help="which of its models")
+    add_options(parser)
+    options = parser.parse_args(arguments)
+
+    end_cleanly()
+    work = options.manifest.parent / ".work"
+    results = work / "model"
+    use_folders(results)
+    with held(work), may_lease(options.device, share=options.gpu_share):
+        folds = install(options.archive, options.configuration, results)
+        choice = results / "postprocessing.json"
+        write_json(choice, {"steps": []})
+        segment(options, work, results, NAME, NNUNET_NAME, [f"{NAME}:1"], folds, choice)
+
+
+if __name__ == "__main__":
+    main()
