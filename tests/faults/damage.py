@@ -1,5 +1,7 @@
 """Files of an experiment that a power cut, a full disk or a person damaged."""
 
+import os
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +34,12 @@ def remove(path: Path) -> None:
     path.unlink()
 
 
+def run_ahead(path: Path) -> None:
+    """Leave a file from tomorrow."""
+    tomorrow = time.time() + 86400
+    os.utime(path, (tomorrow, tomorrow))
+
+
 @dataclass(frozen=True)
 class Damage:
     """Damage to one file of an experiment that has come to a stage.
@@ -59,96 +67,31 @@ class Damage:
 
 CASE = "is lost, cut short or replaced"
 TABLE = "expected columns"
+JSON = "not valid JSON"
+HASH = "expected SHA-256"
+RAW, PREPROCESSED = f"nnUNet_raw/{DATASET}", f"nnUNet_preprocessed/{DATASET}"
+FOLD = f"nnUNet_results/{DATASET}/*/fold_0"
+OWN = "hippocampus"  # the data set's folder of tables
+CONVERT, PREPROCESS, TRAIN = ("convert",), ("preprocess", "plan"), ("train",)
+PREDICT, ENSEMBLE = ("--until", "predict_fold"), ("--until", "ensemble_predictions")
+SEARCH, EVALUATE = ("--until", "search_postprocessing"), ("--until", "evaluate_predictor")
 DAMAGES = [
-    Damage("converted image", cut, ("convert",), f"nnUNet_raw/{DATASET}/imagesTr/*.gz", CASE),
-    Damage(
-        "converted label map", remove, ("convert",), f"nnUNet_raw/{DATASET}/labelsTr/*.gz", CASE
-    ),
-    Damage("table of cases", empty, ("convert",), "hippocampus/cases/train.csv", TABLE),
-    Damage(
-        "preprocessed case",
-        cut,
-        ("preprocess", "plan"),
-        "nnUNet_preprocessed/*/*fullres/*.b2nd",
-        CASE,
-    ),
-    Damage(
-        "preprocessed case",
-        remove,
-        ("preprocess", "plan"),
-        "nnUNet_preprocessed/*/*fullres/*.pkl",
-        CASE,
-    ),
-    Damage(
-        "table of preprocessed cases",
-        empty,
-        ("preprocess", "plan"),
-        "hippocampus/preprocessed/*fullres/train.csv",
-        TABLE,
-    ),
-    Damage(
-        "checkpoint",
-        cut,
-        ("train",),
-        "nnUNet_results/*/*/fold_0/checkpoint_final.pth",
-        "expected SHA-256",
-    ),
-    Damage(
-        "checkpoint",
-        flip,
-        ("train",),
-        "nnUNet_results/*/*/fold_1/checkpoint_final.pth",
-        "expected SHA-256",
-    ),
-    Damage(
-        "checkpoint",
-        remove,
-        ("train",),
-        "nnUNet_results/*/*/fold_0/checkpoint_final.pth",
-        "expected SHA-256",
-    ),
-    Damage(
-        "manifest of a training",
-        empty,
-        ("train",),
-        "hippocampus/*/fold_0/training.json",
-        "not valid JSON",
-    ),
-    Damage(
-        "probabilities",
-        cut,
-        ("--until", "predict_fold"),
-        "hippocampus/*/probabilities/fold_0_val/*.b2nd",
-        CASE,
-    ),
-    Damage(
-        "predicted label map",
-        cut,
-        ("--until", "ensemble_predictions"),
-        "hippocampus/*/predictions/val/raw/*.gz",
-        CASE,
-    ),
-    Damage(
-        "table of predictions",
-        empty,
-        ("--until", "ensemble_predictions"),
-        "hippocampus/*/predictions/test/raw/predictions.csv",
-        TABLE,
-    ),
-    Damage(
-        "choice of post-processing",
-        cut,
-        ("--until", "search_postprocessing"),
-        "hippocampus/*/postprocessing.json",
-        "not valid JSON",
-    ),
-    Damage(
-        "metrics",
-        cut,
-        ("--until", "evaluate_predictor"),
-        "hippocampus/*/metrics.csv",
-        "ends within a row",
-    ),
+    Damage("converted label map", remove, CONVERT, f"{RAW}/labelsTr/*.gz", CASE),
+    Damage("table of cases", empty, CONVERT, f"{OWN}/cases/train.csv", TABLE),
+    Damage("converted image", cut, CONVERT, f"{RAW}/imagesTr/*.gz", CASE),
+    Damage("preprocessed case", remove, PREPROCESS, f"{PREPROCESSED}/*fullres/*.pkl", CASE),
+    Damage("preprocessed cases", empty, PREPROCESS, f"{OWN}/preprocessed/*/train.csv", TABLE),
+    Damage("preprocessed case", cut, PREPROCESS, f"{PREPROCESSED}/*fullres/*.b2nd", CASE),
+    Damage("clock", run_ahead, TRAIN, f"{OWN}/splits.json", ""),
+    Damage("checkpoint", cut, TRAIN, f"{FOLD}/checkpoint_final.pth", HASH),
+    Damage("checkpoint", remove, TRAIN, f"{FOLD}/checkpoint_final.pth", HASH),
+    Damage("manifest of a training", empty, TRAIN, f"{OWN}/*/fold_0/training.json", JSON),
+    Damage("checkpoint", flip, TRAIN, f"{FOLD}/checkpoint_final.pth", HASH),
+    Damage("probabilities", cut, PREDICT, f"{OWN}/*/probabilities/fold_0_val/*.b2nd", CASE),
+    Damage("predictions", empty, ENSEMBLE, f"{OWN}/*/predictions/test/raw/*.csv", TABLE),
+    Damage("predicted label map", cut, ENSEMBLE, f"{OWN}/*/predictions/val/raw/*.gz", CASE),
+    Damage("choice of post-processing", cut, SEARCH, f"{OWN}/*/postprocessing.json", JSON),
+    Damage("metrics", cut, EVALUATE, f"{OWN}/*/metrics.csv", "end within a row"),
 ]
 
 

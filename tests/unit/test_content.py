@@ -1,5 +1,8 @@
+import os
 import pickle
+import stat
 
+import numpy as np
 import pytest
 
 from segflow.content import (
@@ -12,6 +15,11 @@ from segflow.content import (
     setting_damage_aside,
     write_json,
 )
+from segflow.images import Grid, write_image
+from segflow.ledger import Ledger
+from segflow.probabilities import save_probabilities
+
+GRID = Grid((1, 2, 2), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), (1.0, 0, 0, 0, 1, 0, 0, 0, 1))
 
 
 def test_replacing_writes_the_whole_file(tmp_path):
@@ -107,3 +115,20 @@ def test_torn_json_of_the_workflow_is_damage_and_that_of_a_user_is_not(tmp_path)
     with pytest.raises(ValueError, match="not valid JSON") as caught:
         read_json(path)
     assert not isinstance(caught.value, Damaged)
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o002, 0o664), (0o077, 0o600)])
+def test_files_have_the_permissions_that_the_user_wants(tmp_path, umask, mode):
+    before = os.umask(umask)
+    try:
+        write_json(tmp_path / "a.json", {})
+        save_probabilities(tmp_path / "a.b2nd", np.zeros((2, 1, 2, 2), np.float32), True)
+        write_image(tmp_path / "a.nii.gz", np.zeros((1, 2, 2), np.uint8), GRID)
+        Ledger(tmp_path).enter("a", "key", [tmp_path / "a.json"])
+    finally:
+        os.umask(before)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {path.name: oct(stat.S_IMODE(path.stat().st_mode)) for path in files} == {
+        path.name: oct(mode) for path in files
+    }
+    assert len(files) == 4
