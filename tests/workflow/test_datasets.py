@@ -1,6 +1,7 @@
 """Data sets of other layouts than the Decathlon's, from raw files to metrics."""
 
 import csv
+import json
 import math
 import shutil
 from pathlib import Path
@@ -72,7 +73,7 @@ def ran(tmp_path_factory):
         ),
     )
     raws = {name: f"raws/{name}" for name in makers}
-    project.configure(datasets=list(makers), raw_folders=raws)
+    project.configure(datasets=list(makers), raw_folders=raws, folds=[0])
     project.snakemake(*TARGETS)
     return project
 
@@ -96,7 +97,9 @@ def test_raw_files_become_metrics_of_every_label_or_region(ran, name, labels):
     rows = read(results / "tiny_2d" / "metrics.csv")
     assert {row["label"] for row in rows} == labels
     cases = read(results / "cases.csv")
-    assert {row["case"] for row in rows} == {case["case"] for case in cases if case["label"]}
+    evaluated = {*json.loads((results / "splits.json").read_text())[0]["val"]}
+    evaluated |= {case["case"] for case in cases if case["split"] == "test" and case["label"]}
+    assert {row["case"] for row in rows} == evaluated
     values = [float(row["dice"]) for row in rows if row["dice"]]
     assert values
     assert all(0 <= value <= 1 and math.isfinite(value) for value in values)

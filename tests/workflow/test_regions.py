@@ -17,6 +17,7 @@ def project(tmp_path_factory):
     regions = {"labels": {"background": 0, "whole": [1, 2], "posterior": [2]}}
     regions["regions_class_order"] = [1, 2]
     project.edit("config/datasets/hippocampus.yaml", lambda dataset: dataset.update(regions))
+    project.configure(folds=[0])
     project.snakemake("report")
     return project
 

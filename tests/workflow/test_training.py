@@ -129,8 +129,21 @@ def test_a_killed_training_goes_on_from_its_last_checkpoint(project, undisturbed
     assert all(torch.equal(value, expected[name]) for name, value in weights(project).items())
 
 
-def test_a_torn_checkpoint_is_never_used(project):
+@pytest.fixture(scope="module")
+def stopped(prepared, tmp_path_factory):
+    """A project whose training was stopped after an epoch."""
+    project = prepared.copy(tmp_path_factory.mktemp("stopped") / "project")
     interrupt(project, signal.SIGTERM, n_epochs=1)
+    return project
+
+
+@pytest.fixture
+def halfway(stopped, tmp_path):
+    return stopped.copy(tmp_path / "project")
+
+
+def test_a_torn_checkpoint_is_never_used(halfway):
+    project = halfway
     for path in (project.results / FOLDER).glob("checkpoint_*.pth"):
         path.write_bytes(path.read_bytes()[:1000])
     text = train(project)
@@ -146,11 +159,20 @@ def test_a_torn_checkpoint_is_never_used(project):
         ("preprocessed/nnUNetPlans_3d_fullres/train.csv", r",\w{16}\n", ",0\n", "data"),
     ],
 )
-def test_a_changed_ingredient_starts_anew(project, file, pattern, replacement, ingredient):
-    interrupt(project, signal.SIGTERM, n_epochs=1)
-    path = project.results / "hippocampus" / file
+def test_a_changed_ingredient_starts_anew(halfway, file, pattern, replacement, ingredient):
+    if ingredient == "data":
+        name = "nnUNet_preprocessed/Dataset004_hippocampus/nnUNetPlans_3d_fullres/.ledger"
+        for path in (halfway.results / name).glob("*.json"):
+            path.write_text(re.sub(r'"key": "\w+"', '"key": "0"', path.read_text()))
+    path = halfway.results / "hippocampus" / file
     path.write_text(re.sub(pattern, replacement, path.read_text()))
-    assert f"made from other {ingredient}; training starts anew" in train(project)
+    process = start(halfway)
+    said = ""
+    while "training starts anew" not in said and process.poll() is None:
+        said += process.stdout.readline()
+    process.kill()
+    process.communicate()
+    assert f"made from other {ingredient}; training starts anew" in said
 
 
 def test_a_finished_training_is_not_repeated(undisturbed, tmp_path):

@@ -212,15 +212,12 @@ def ensemble_cases(
         for case, chosen in members.items()
     }
     ledger = Ledger(target)
-    for case in sorted(keys):
-        if ledger.find(case, keys[case]) is None:
-            paths, weights, _ = zip(*members[case], strict=True)
-            opened = check_members(list(paths), list(weights), regions_class_order)
-            found, grid = opened[0].levels.shape[1:], read_grid(references[case])
-            if found != grid.shape:
-                raise ValueError(
-                    f"{paths[0]}: {found} voxels, but {references[case]} has {grid.shape}"
-                )
+    for case in ledger.waiting(keys):
+        paths, weights, _ = zip(*members[case], strict=True)
+        opened = check_members(list(paths), list(weights), regions_class_order)
+        found, grid = opened[0].levels.shape[1:], read_grid(references[case])
+        if found != grid.shape:
+            raise ValueError(f"{paths[0]}: {found} voxels, but {references[case]} has {grid.shape}")
     items = {case: (chosen, references[case]) for case, chosen in members.items()}
     work = partial(_ensemble_case, target=target, regions_class_order=regions_class_order)
     finish_cases(target, keys, items, work, workers, "ensemble")

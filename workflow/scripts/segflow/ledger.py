@@ -42,6 +42,10 @@ class Ledger:
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
+    def waiting(self, keys: dict[str, str]) -> list[str]:
+        """Return the cases that are not finished, sorted; see `find`."""
+        return [case for case in sorted(keys) if self.find(case, keys[case]) is None]
+
     def enter(self, case: str, key: str, files: Iterable[Path], **facts) -> dict:
         """Record that a case is finished and return its facts (values that JSON can hold).
 
@@ -107,7 +111,7 @@ def finish_cases(
     """
     ledger = Ledger(folder)
     ledger.prune(keys)
-    waiting = [case for case in sorted(keys) if ledger.find(case, keys[case]) is None]
+    waiting = ledger.waiting(keys)
     print(f"{what}: {len(keys) - len(waiting)} of {len(keys)} cases are finished", flush=True)
     todo = [(case, items[case]) for case in waiting]
     for (case, _), files in map_cases(work, todo, workers, what):

@@ -2,19 +2,15 @@
 
 import argparse
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import blosc2
 import numpy as np
 import torch
-from nnunetv2.inference.export_prediction import (
-    convert_predicted_logits_to_segmentation_with_correct_shape,
-)
-from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
-from nnunetv2.utilities.label_handling.label_handling import convert_labelmap_to_one_hot
 from tqdm import tqdm
 
 from segflow.cases import read_cases
@@ -35,12 +31,15 @@ from segflow.processes import end_cleanly
 from segflow.training import choose_device, fold_folder, may_lease
 from segflow.trust import check_architecture, load_checkpoint
 
+if TYPE_CHECKING:
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+
 PROCEDURE = 2  # move it when predictions would come out differently
 
 
 def load_predictor(
     folder: Path, trainings: dict[int, Path], plans: dict, device: torch.device
-) -> nnUNetPredictor:
+) -> "nnUNetPredictor":
     """Load the trained folds of a model.
 
     Parameters
@@ -61,6 +60,9 @@ def load_predictor(
     ValueError
         If a checkpoint or the plans could run code; see `segflow.trust`.
     """
+    # Imported here: it takes longer than to see that all cases are finished.
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+
     settings = plans["segflow"]["prediction"]
     name = f"checkpoint_{settings['checkpoint']}.pth"
     for fold, manifest in trainings.items():
@@ -128,7 +130,7 @@ def prediction_keys(
 
 
 def to_probabilities(
-    predictor: nnUNetPredictor, logits: torch.Tensor, properties: dict, threads: int
+    predictor: "nnUNetPredictor", logits: torch.Tensor, properties: dict, threads: int
 ) -> np.ndarray:
     """Bring the logits of a preprocessed case to probabilities on the case's own grid.
 
@@ -148,6 +150,10 @@ def to_probabilities(
     ndarray of float32
         Of shape (class or region, z, y, x), in the order of the case's file.
     """
+    from nnunetv2.inference.export_prediction import (
+        convert_predicted_logits_to_segmentation_with_correct_shape,
+    )
+
     _, probabilities = convert_predicted_logits_to_segmentation_with_correct_shape(
         logits,
         predictor.plans_manager,
@@ -161,9 +167,11 @@ def to_probabilities(
 
 
 def add_previous_stage(
-    data: np.ndarray, segmentation: np.ndarray, predictor: nnUNetPredictor
+    data: np.ndarray, segmentation: np.ndarray, predictor: "nnUNetPredictor"
 ) -> np.ndarray:
     """Stack the previous stage's segmentation, one channel a label, below the image."""
+    from nnunetv2.utilities.label_handling.label_handling import convert_labelmap_to_one_hot
+
     labels = predictor.label_manager.foreground_labels
     return np.vstack([data, convert_labelmap_to_one_hot(segmentation, labels, data.dtype)])
 
@@ -192,7 +200,7 @@ def _exporting(device: torch.device, threads: int) -> Iterator:
 
 
 def predict_fold(
-    predictor: nnUNetPredictor,
+    load: Callable[[], "nnUNetPredictor"],
     keys: dict[str, str],
     preprocessed: Path,
     previous: Path | None,
@@ -203,8 +211,8 @@ def predict_fold(
 
     Parameters
     ----------
-    predictor : nnUNetPredictor
-        The loaded fold.
+    load : callable
+        Loads the fold; it is called if there is anything to predict.
     keys : dict of str to str
         Key of each prediction; see `prediction_keys`.
     preprocessed : Path
@@ -218,8 +226,11 @@ def predict_fold(
     """
     ledger = Ledger(target)
     ledger.prune(keys)
-    waiting = [case for case in sorted(keys) if ledger.find(case, keys[case]) is None]
+    waiting = ledger.waiting(keys)
     print(f"predict: {len(keys) - len(waiting)} of {len(keys)} cases are finished", flush=True)
+    if not waiting:
+        return
+    predictor = load()
 
     def export(logits: torch.Tensor, properties: dict, case: str) -> None:
         path = target / f"{case}.b2nd"
@@ -283,10 +294,15 @@ def _predict(options: argparse.Namespace) -> None:
         earlier = preprocessed_folder(*where, f"{plans['plans_name']}_previous", part)
         previous = read_finished(options.previous, earlier, names)
     keys = prediction_keys(plans, manifest, {name: preprocessed[name] for name in names}, previous)
-    if keys:
-        trained = fold_folder(*where, plans, options.fold).parent
-        predictor = load_predictor(trained, {options.fold: options.training}, plans, device)
-        predict_fold(predictor, keys, data, earlier, options.folder, options.threads)
+    trained = fold_folder(*where, plans, options.fold).parent
+    predict_fold(
+        lambda: load_predictor(trained, {options.fold: options.training}, plans, device),
+        keys,
+        data,
+        earlier,
+        options.folder,
+        options.threads,
+    )
     write_manifest(options.manifest, keys)
 
 

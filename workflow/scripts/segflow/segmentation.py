@@ -4,6 +4,7 @@ import argparse
 import re
 import shutil
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -139,8 +140,8 @@ def predict_members(session: Session, model: str, weight: float) -> dict[str, li
         keys = prediction_keys(plans, manifest, preprocessed, previous_keys)
         target = session.work / model / f"fold_{fold}"
         folder = fold_folder(session.results, session.nnunet_name, plans, fold).parent
-        predictor = load_predictor(folder, {fold: trained}, plans, session.device)
-        predict_fold(predictor, keys, data, previous, target, session.threads)
+        load = partial(load_predictor, folder, {fold: trained}, plans, session.device)
+        predict_fold(load, keys, data, previous, target, session.threads)
         for case, key in keys.items():
             members[case].append((target / f"{case}.b2nd", weight, key))
     return members

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import psutil
 import torch
-from nnunetv2.run.run_training import get_trainer_from_args
 
 from segflow.content import (
     content_key,
@@ -201,6 +200,9 @@ def run_trainer(
     device: torch.device,
 ) -> None:
     """Train in this process, from the checkpoint `start` or from nothing."""
+    # Imported here: it takes longer than to see that there is nothing to train.
+    from nnunetv2.run.run_training import get_trainer_from_args
+
     settings = plans["segflow"]
     trainer = get_trainer_from_args(
         nnunet_name, settings["configuration"], fold, TRAINER, settings["model"], device=device
