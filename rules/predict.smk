@@ -72,18 +72,14 @@ if "archive" in config.get("new_images", {}):
             mem_mb=mem_mb(16000),
             runtime=minutes(480),
         params:
-            procedure=procedure("foreign"),
+            procedure=procedure("archives"),
             state=folder_state(Path(config["new_images"]["folder"])),
             images=config["new_images"]["folder"],
             device=config["device"],
-            configuration=(
-                "--configuration {configuration}".format(**config["new_images"])
-                if "configuration" in config["new_images"]
-                else ""
-            ),
+            configuration=config["new_images"].get("configuration", ""),
         shell:
-            "python -m segflow.foreign --archive {input.archive:q} {params.configuration}"
-            " --images {params.images:q} --device {params.device} --threads {threads}"
+            "python -m segflow.archives --archive {input.archive:q}"
+            " --configuration {params.configuration:q} --images {params.images:q} --device {params.device} --threads {threads}"
             " --memory-mb {resources.mem_mb} --manifest {output.manifest:q}"
             " > {log} 2> >(tee -a {log} >&2)"
 

@@ -10,6 +10,7 @@ import os
 import pickle
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,9 @@ from predictions import make_predictions, make_probabilities
 from project import ROOT
 
 DATA = ROOT.parent / "shared/data"
+AMOS = DATA / "amos22/labelsVa/amos_0013.nii.gz"
 N_MAPS = 12
+N_AMOS = 4
 N_MEMBERS = 5
 N_ENSEMBLED = 4
 N_RUNS = 3  # of each pair
@@ -45,13 +48,13 @@ def real_label_maps() -> list[Path]:
     return paths
 
 
-def make_folders(folder: str, count: str) -> None:
+def make_folders(folder: str, count: str, organs: str = "") -> None:
     """Write references and predictions of `count` cases, and what nnU-Net needs beside them."""
     from segflow.images import read_labels, write_image
 
     for name in ("references", "predictions"):
         Path(folder, name).mkdir(parents=True)
-    sources = real_label_maps()
+    sources = [AMOS] if organs else real_label_maps()
     references = []
     for number in range(int(count)):
         label_map, grid = read_labels(sources[number % len(sources)])
@@ -60,7 +63,7 @@ def make_folders(folder: str, count: str) -> None:
     make_predictions(references, Path(folder, "predictions"), seed=1)
     dataset = {
         "channel_names": {"0": "CT"},
-        "labels": LABELS,
+        "labels": ORGANS if organs else LABELS,
         "file_ending": ".nii.gz",
         "overwrite_image_reader_writer": "SimpleITKIO",
     }
@@ -69,23 +72,24 @@ def make_folders(folder: str, count: str) -> None:
     Path(folder, "plans.json").write_text(json.dumps(plans))
 
 
-def evaluate_overlap(folder: str) -> None:
+def evaluate_overlap(folder: str, organs: str = "") -> None:
     """Count what nnU-Net counts, of all cases."""
     from segflow.workers import map_cases
 
     names = sorted(path.name for path in Path(folder, "references").iterdir())
     pairs = [(Path(folder, "references", n), Path(folder, "predictions", n)) for n in names]
-    rows = dict(map_cases(_overlap, pairs, WORKERS, "overlap"))
+    work = partial(_overlap, labels=ORGANS if organs else LABELS)
+    rows = dict(map_cases(work, pairs, WORKERS, "overlap"))
     Path(folder, "overlap.json").write_text(json.dumps([rows[pair] for pair in pairs]))
 
 
-def _overlap(pair: tuple[Path, Path]) -> dict:
+def _overlap(pair: tuple[Path, Path], labels: dict[str, int]) -> dict:
     from segflow.images import read_labels
     from segflow.metrics import joint_histogram, overlap
 
     truth, guess = (read_labels(path)[0] for path in pair)
-    histogram = joint_histogram(truth, guess, max(LABELS.values()) + 1)
-    return {name: overlap(histogram, [value], 1.0) for name, value in LABELS.items() if value}
+    histogram = joint_histogram(truth, guess, max(labels.values()) + 1)
+    return {name: overlap(histogram, [value], 1.0) for name, value in labels.items() if value}
 
 
 def evaluate(folder: str, organs: str = "") -> None:
@@ -112,21 +116,28 @@ def nnunet(folder: Path, command: str, *options: str | Path | int) -> Cost:
 
 
 def bench_evaluate(folder: Path) -> list[dict]:
-    """Evaluate a folder of label maps."""
-    alone("bench_evaluation.make_folders", folder, N_MAPS)
+    """Evaluate a folder of label maps, with three labels and with fifteen."""
+    rows = []
+    for organs, what in (("", f"{N_MAPS} label maps of KiTS"), ("organs", f"{N_AMOS} of AMOS")):
+        rows += _bench_evaluate(folder / (organs or "kits"), organs, what)
+    return rows
+
+
+def _bench_evaluate(folder: Path, organs: str, what: str) -> list[dict]:
+    count = N_AMOS if organs else N_MAPS
+    alone("bench_evaluation.make_folders", folder, count, organs)
     files = ["-djfile", folder / "dataset.json", "-pfile", folder / "plans.json"]
     maps = folder / "references", folder / "predictions"
     overlap, everything, theirs = medians(
         N_RUNS,
-        lambda: alone("bench_evaluation.evaluate_overlap", folder),
-        lambda: alone("bench_evaluation.evaluate", folder),
+        lambda: alone("bench_evaluation.evaluate_overlap", folder, organs),
+        lambda: alone("bench_evaluation.evaluate", folder, organs),
         lambda: nnunet(folder, "nnUNetv2_evaluate_folder", *maps, *files),
     )
     peer = "nnUNetv2_evaluate_folder (overlap only)"
-    work = f"{N_MAPS} label maps of CT evaluated"
     return [
-        row(f"{work}, overlap only", peer, overlap, theirs),
-        row(f"{work}, all metrics", peer, everything, theirs),
+        row(f"{what} evaluated, overlap only", peer, overlap, theirs),
+        row(f"{what} evaluated, all metrics", peer, everything, theirs),
     ]
 
 
@@ -311,8 +322,7 @@ def make_large(folder: str) -> None:
     """Write a large reference with 15 labels, repeated from a real one, and a prediction."""
     from segflow.images import read_labels, write_image
 
-    source = DATA / "amos22/labelsVa/amos_0013.nii.gz"
-    label_map, grid = read_labels(source)
+    label_map, grid = read_labels(AMOS)
     for axis, size in enumerate(LARGE):
         label_map = np.concatenate([label_map] * math.ceil(size / label_map.shape[axis]), axis)
         label_map = label_map.take(range(size), axis)

@@ -92,8 +92,9 @@ class Start:
     def jobs(self) -> list[psutil.Process]:
         """Return the processes of the jobs that run, without their shells and workers."""
         try:
-            shells = psutil.Process(self.process.pid).children()
-            return [job for shell in shells for job in shell.children() if "python" in job.name()]
+            children = psutil.Process(self.process.pid).children()
+            children += [job for shell in children for job in shell.children()]
+            return [job for job in children if job.name().startswith("python")]
         except psutil.NoSuchProcess:
             return []
 

@@ -5,7 +5,10 @@ import random
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+
+import psutil
 
 from faults.experiment import Start, differences, final_state, finish
 from project import Project
@@ -39,14 +42,24 @@ WEIGHTS = {"train_fold": 4, "predict_fold": 3, "preprocess_cases": 2}  # long, s
 
 def kill_job(start: Start) -> None:
     """As the system does when memory runs out."""
-    for job in start.jobs()[:1]:
-        job.kill()
+    _signal_job(start, signal.SIGKILL)
 
 
 def end_job(start: Start) -> None:
     """As a cluster does at a time limit."""
-    for job in start.jobs()[:1]:
-        job.terminate()
+    _signal_job(start, signal.SIGTERM)
+
+
+def _signal_job(start: Start, number: signal.Signals) -> None:
+    """Send a signal to a job, and interrupt the rest, which would go on, when Snakemake knows."""
+    while start.process.poll() is None:
+        for job in start.jobs()[:1]:
+            with suppress(psutil.NoSuchProcess):
+                job.send_signal(number)
+        time.sleep(0.3)
+        if "Error in rule" in start.text:
+            interrupt(start)
+            return
 
 
 def end_snakemake(start: Start) -> None:
@@ -56,7 +69,8 @@ def end_snakemake(start: Start) -> None:
 
 def interrupt(start: Start) -> None:
     """As Ctrl-C does."""
-    os.killpg(start.process.pid, signal.SIGINT)
+    with suppress(ProcessLookupError):
+        os.killpg(start.process.pid, signal.SIGINT)
 
 
 def kill_group(start: Start) -> None:

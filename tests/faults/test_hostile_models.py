@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from segflow.foreign import install
+from segflow.archives import install
 from segflow.prediction import load_predictor
 from segflow.registry import load_descriptions
 from segflow.training import BEST, find_start, read_checkpoint
@@ -192,26 +192,26 @@ def test_a_model_with_code_in_its_checkpoint_is_not_installed(tmp_path, marker):
     save_evil(tmp_path / "evil.pth", marker, legacy=False)
     archive = pack(tmp_path, (tmp_path / "evil.pth").read_bytes())
     with pytest.raises(ValueError, match=r"checkpoint_final\.pth: .* could run code"):
-        install(archive, None, tmp_path / "results")
+        install(archive, "", tmp_path / "results")
 
 
 @pytest.mark.parametrize(
     ("changes", "configuration", "said"),
     [
-        ({}, None, "2d has no checkpoint_final.pth"),
+        ({}, "", "2d has no checkpoint_final.pth"),
         ({"checkpoint": b"x"}, "3d_fullres", r"one of its models \['2d'\], found '3d_fullres'"),
-        ({"checkpoint": b"x", "model": "a/b"}, None, r"one of its models \[\], found None"),
+        ({"checkpoint": b"x", "model": "a/b"}, "", r"one of its models \[\], found ''"),
         (
             {"checkpoint": b"x", "model": MODEL.replace("2d", "3d_cascade_fullres"), "plans": {
                 "configurations": {"3d_cascade_fullres": {"previous_stage": "3d_lowres"}}
             }},
-            None,
+            "",
             "is the second stage of a cascade",
         ),
         (
             {"checkpoint": b"x", "plans": {"configurations": {"2d": {"architecture": {
                 "network_class_name": "os.system"}}}}},
-            None,
+            "",
             "the architecture names 'os.system'",
         ),
     ],

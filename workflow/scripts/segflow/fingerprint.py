@@ -3,6 +3,7 @@
 from nnunetv2.experiment_planning.dataset_fingerprint import fingerprint_extractor
 
 from segflow.nnunet import forked_pools
+from segflow.workers import fewer_workers
 
 
 def extract_fingerprint(nnunet_name: str, workers: int) -> dict:
@@ -13,8 +14,19 @@ def extract_fingerprint(nnunet_name: str, workers: int) -> dict:
     nnunet_name : str
         nnU-Net's name of the data set.
     workers : int
-        Number of processes.
+        Number of processes; half as many go on when one is killed.
+
+    Raises
+    ------
+    MemoryError
+        If the only one is killed.
     """
     with forked_pools(fingerprint_extractor):
-        extractor = fingerprint_extractor.DatasetFingerprintExtractor(nnunet_name, workers)
-        return extractor.run(overwrite_existing=True)
+        while True:
+            extractor = fingerprint_extractor.DatasetFingerprintExtractor(nnunet_name, workers)
+            try:
+                return extractor.run(overwrite_existing=True)
+            except RuntimeError as error:
+                if "background worker" not in str(error):
+                    raise
+                workers = fewer_workers(workers, "fingerprint")

@@ -80,22 +80,32 @@ def map_cases(
                     bar.update()
                     yield waiting.pop(number), result
             except BrokenProcessPool:
-                # The kernel counts in kB, that of macOS in bytes.
-                unit = 1e3 if sys.platform == "linux" else 1e6
-                largest = getrusage(RUSAGE_CHILDREN).ru_maxrss / unit
-                free = psutil.virtual_memory().available / 1e6
-                who = f"one of {workers} workers" if workers > 1 else "the only worker"
-                found = (
-                    f"{what}: {who} was killed, most likely because memory ran "
-                    f"out (a worker took up to {largest:.0f} MB, {free:.0f} MB are free)"
-                )
-                if workers == 1:
-                    raise MemoryError(
-                        f"{found}; let the rule ask for more (--set-resources RULE:mem_mb=...) or "
-                        "use a machine with more memory, and run again: finished cases are kept"
-                    ) from None
-                workers //= 2
-                print(f"{found}; {workers} go on with {len(waiting)} cases", flush=True)
+                workers = fewer_workers(workers, what)
+
+
+def fewer_workers(workers: int, what: str) -> int:
+    """Return how many workers go on after one of them was killed, and print why.
+
+    Raises
+    ------
+    MemoryError
+        If it was the only one.
+    """
+    # The kernel counts in kB, that of macOS in bytes.
+    largest = getrusage(RUSAGE_CHILDREN).ru_maxrss / (1e3 if sys.platform == "linux" else 1e6)
+    free = psutil.virtual_memory().available / 1e6
+    who = f"one of {workers} workers" if workers > 1 else "the only worker"
+    found = (
+        f"{what}: {who} was killed, most likely because memory ran out (a worker took up to "
+        f"{largest:.0f} MB, {free:.0f} MB are free)"
+    )
+    if workers == 1:
+        raise MemoryError(
+            f"{found}; let the rule ask for more (--set-resources RULE:mem_mb=...) or use a "
+            "machine with more memory, and run again: finished cases are kept"
+        ) from None
+    print(f"{found}; {workers // 2} go on with what is not finished", flush=True)
+    return workers // 2
 
 
 def _map_in_pool(

@@ -25,15 +25,15 @@ MEMBER = re.compile(
 )
 
 
-def install(archive: Path, configuration: str | None, results: Path) -> list[int | str]:
+def install(archive: Path, configuration: str, results: Path) -> list[int | str]:
     """Unpack a model and lay it out as one of a finished run.
 
     Parameters
     ----------
     archive : Path
         Zip archive of a trained model.
-    configuration : str or None
-        Which of the archive's configurations to use; needed if there are several.
+    configuration : str
+        Which of the archive's configurations to use; may be empty if there is one.
     results : Path
         Folder of the run to be; what is in it is replaced.
 
@@ -53,7 +53,7 @@ def install(archive: Path, configuration: str | None, results: Path) -> list[int
     for path in unpack_archive(archive, unpacked, lambda name: bool(MEMBER.fullmatch(name))):
         match = MEMBER.fullmatch(path.relative_to(unpacked).as_posix())
         found.setdefault(match["configuration"], []).append(path)
-    wanted = configuration or (next(iter(found)) if len(found) == 1 else None)
+    wanted = configuration or (next(iter(found)) if len(found) == 1 else "")
     if wanted not in found:
         raise ValueError(
             f"{archive}: new_images.configuration must name one of its models "
@@ -108,7 +108,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Command line of the rule `segment_with_archive`."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--archive", type=Path, required=True, help="zip of a trained model")
-    parser.add_argument("--configuration", help="which of its models")
+    parser.add_argument("--configuration", default="", help="which of its models")
     add_options(parser)
     options = parser.parse_args(arguments)
 
