@@ -1,7 +1,7 @@
 """Profiles for other places than one machine, and the container image."""
 
-import importlib.util
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -11,11 +11,11 @@ import pytest
 import yaml
 
 from project import MODELS, ROOT, make_project
+from slurm import EXECUTOR
 
 INSTRUCTIONS = {"FROM", "RUN", "COPY", "ENV", "WORKDIR", "ENTRYPOINT"}
 needs_slurm = pytest.mark.skipif(
-    importlib.util.find_spec("snakemake_executor_plugin_slurm") is None,
-    reason="snakemake-executor-plugin-slurm is not installed",
+    not EXECUTOR.exists(), reason="Snakemake's executor for SLURM is not installed"
 )
 
 
@@ -33,6 +33,7 @@ def planned(tmp_path):
         run = subprocess.run(
             [*command, "--dry-run", *options, "train"],
             cwd=project.folder,
+            env={**os.environ, "PYTHONPATH": str(EXECUTOR)},
             capture_output=True,
             text=True,
             check=False,
