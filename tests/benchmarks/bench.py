@@ -42,19 +42,17 @@ PARTS = {
 
 def main(names: list[str]) -> None:
     """Run the benchmarks and print and write their table."""
-    rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        for name in names or PARTS:
-            print(name, flush=True)
-            rows += PARTS[name](Path(folder) / name)
     path = ROOT / "results/benchmarks.csv"
     path.parent.mkdir(exist_ok=True)
-    with path.open("w", newline="") as file:
+    with tempfile.TemporaryDirectory() as folder, path.open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
-        writer.writerows(rows)
-    for line in rows:
-        print(json.dumps(line))
+        for name in names or PARTS:
+            print(name, flush=True)
+            for line in PARTS[name](Path(folder) / name):
+                writer.writerow(line)
+                print(json.dumps(line), flush=True)
+            file.flush()
 
 
 if __name__ == "__main__":

@@ -240,6 +240,7 @@ def make_members(folder: str) -> None:
     from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 
     from segflow.images import read_labels, write_image
+    from segflow.ledger import Ledger
     from segflow.manifests import write_manifest
     from segflow.probabilities import save_probabilities
 
@@ -265,6 +266,7 @@ def make_members(folder: str) -> None:
             (path / f"{case}.pkl").write_bytes(pickle.dumps(properties))
             ours = Path(folder, f"ours_{member}", f"{case}.b2nd")
             save_probabilities(ours, probabilities, with_background=True)
+            Ledger(ours.parent).enter(case, f"{member}", [ours])
     for member in range(N_MEMBERS):
         write_manifest(Path(folder, f"ours_{member}.csv"), {case: f"{member}" for case in cases})
 
