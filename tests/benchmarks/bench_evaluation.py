@@ -31,7 +31,10 @@ LABELS = {"background": 0, "kidney": 1, "tumour": 2, "cyst": 3}
 ORGANS = {"background": 0} | {f"organ_{value}": value for value in range(1, 16)}
 TOLERANCE_MM = 2.0
 LARGE = (600, 512, 512)
-SIZES = (1, 2, 4)  # how many times larger the work becomes, for the growth of its cost
+# How the work grows whose cost must not grow faster, and what is kept then.
+GROWTH = {"voxels": (1, 4, 16), "labels": (1, 5, 15), "cases": (1, 4, 16)}
+KEPT = {"voxels": 1, "labels": 2, "cases": 1}
+MEMBERS = (5, 10, 20)
 
 
 def real_label_maps() -> list[Path]:
@@ -314,9 +317,9 @@ def bench_ensemble(folder: Path) -> list[dict]:
         f"{n_equal / n_voxels:.5%} of voxels equal"
     )
     rows = [row(work, f"nnUNetv2_ensemble, {sizes[1]:.1f} MB on disk", mine, theirs)]
-    for times in SIZES:
-        mine = alone("bench_evaluation.ensemble", folder, times)
-        rows.append(row(f"{times * N_MEMBERS} members averaged", "-", mine, None))
+    for count in MEMBERS:
+        mine = alone("bench_evaluation.ensemble", folder, count // N_MEMBERS)
+        rows.append(row(f"{count} members averaged", "-", mine, None))
     return rows
 
 
@@ -343,15 +346,14 @@ def bench_large(folder: Path) -> list[dict]:
 
 
 def make_grown(folder: str, voxels: str, labels: str, cases: str) -> None:
-    """Write balls: twice the voxels are twice the slices, twice the labels are twice the balls."""
+    """Write balls: twice the voxels are twice the slices, a label is a ball in every 80 slices."""
     from segflow.images import Grid, write_image
 
-    n_labels = 2 * int(labels)
     shape = (80 * int(voxels), 320, 320)
     grid = Grid(shape, (2.0, 1.0, 1.0), (0.0, 0.0, 0.0), (1.0, 0, 0, 0, 1, 0, 0, 0, 1))
     z, y, x = np.ogrid[tuple(map(slice, shape))]
     label_map = np.zeros(shape, np.uint8)
-    for label in range(n_labels):
+    for label in range(int(labels)):
         row, column = divmod(label, 4)
         ball = (y - 60 - 80 * row) ** 2 + (x - 40 - 80 * column) ** 2 + (z % 80 - 40) ** 2 < 34**2
         label_map[ball] = label + 1
@@ -367,11 +369,10 @@ def make_grown(folder: str, voxels: str, labels: str, cases: str) -> None:
 def bench_growth(folder: Path) -> list[dict]:
     """Evaluate more and more voxels, labels and cases: the cost must not grow faster."""
     rows = []
-    for what in ("voxels", "labels", "cases"):
-        for times in SIZES:
-            counts = [times if name == what else 1 for name in ("voxels", "labels", "cases")]
-            where = folder / f"{what}_{times}"
-            alone("bench_evaluation.make_grown", where, *counts)
+    for what, sizes in GROWTH.items():
+        for size in sizes:
+            where = folder / f"{what}_{size}"
+            alone("bench_evaluation.make_grown", where, *(KEPT | {what: size}).values())
             mine = alone("bench_evaluation.evaluate", where, "organs")
-            rows.append(row(f"all metrics, {times} x the {what}", "-", mine, None))
+            rows.append(row(f"all metrics, {size} x the {what}", "-", mine, None))
     return rows

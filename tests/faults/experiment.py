@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -80,11 +81,11 @@ class Start:
                 self.finished.append(self.outputs[found[1]])
                 del self.began[found[1]]
 
-    def wait_for(self, rule: str) -> bool:
-        """Wait until a job of the rule runs; return False if the workflow ends without one."""
+    def wait_for(self, rules: Collection[str]) -> bool:
+        """Wait until a job of one of the rules has begun; return False if none does."""
         while self.process.poll() is None:
             self.follow()
-            if rule in (self.rules[job] for job in self.began):
+            if not {*self.rules.values()}.isdisjoint(rules):
                 return True
             time.sleep(0.02)
         return False

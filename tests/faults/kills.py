@@ -125,7 +125,7 @@ def stop_at_every_stage(project: Project, seed: int) -> Iterator[Kill]:
             kind = kinds[turn % len(kinds)]
             kill = stop(project, kind, stage, chance.uniform(0, 1.5) ** 2, done)
             if kill is None:
-                break  # the stage is over
+                return  # it came to its end
             turn += 1
             yield kill
 
@@ -162,14 +162,15 @@ def stop(
     kind : str
         One of `KINDS`.
     stage : str or None
-        The rule whose job must run; any, if None.
+        The rule whose job, or that of a later stage, must have begun; any, if None.
     delay : float
         Seconds from there to the stop.
     done : set of str
         First outputs of the jobs that have finished so far; those of this start are added.
     """
     start = Start(project)
-    if stage is not None and not start.wait_for(stage):
+    # A stage that is over is known by a later one, which is stopped instead.
+    if stage is not None and not start.wait_for(STAGES[STAGES.index(stage) :]):
         assert start.wait(), start.text[-6000:]
         return None
     end = time.monotonic() + delay
