@@ -79,7 +79,7 @@ if "archive" in config.get("new_images", {}):
             configuration=config["new_images"].get("configuration", ""),
         shell:
             "python -m segflow.archives --archive {input.archive:q}"
-            " --configuration {params.configuration:q} --images {params.images:q} --device {params.device} --threads {threads}"
+            " --configuration={params.configuration:q} --images {params.images:q} --device {params.device} --threads {threads}"
             " --memory-mb {resources.mem_mb} --manifest {output.manifest:q}"
             " > {log} 2> >(tee -a {log} >&2)"
 

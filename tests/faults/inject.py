@@ -9,9 +9,9 @@ import csv
 import tempfile
 from pathlib import Path
 
-from faults.damage import damage_everywhere
+from faults.damage import damage_in_turn
 from faults.disks import fill_disks
-from faults.experiment import final_state
+from faults.experiment import differences, final_state, finish
 from faults.kills import Kill, judge, stop_at_every_stage, stop_at_random
 from project import MODELS, ROOT, Project, make_project
 
@@ -66,11 +66,16 @@ def inject(folder: Path, parts: list[str]):
         kills = list(_shown(stop_at_random(project, SEED, N_RANDOM, longest=20.0)))
         yield from _rows(kills, judge(project, kills, expected))
     if "damage" in parts:
-        for damage, survived, note in damage_everywhere(
-            new("damage"), folder / "damages", expected
-        ):
+        project, rows = new("damage"), []
+        for damage, note in damage_in_turn(project):
             fault = f"{damage.what}: {damage.harm.__name__}"
-            yield _row(fault, damage.stage[-1], survived, note=note)
+            rows.append(_row(fault, damage.stage[-1], not note, note=note))
+            print(f"     {fault} {note}", flush=True)
+        finish(project, 2)
+        different = differences(final_state(project), expected)
+        for row in rows:
+            note = row["note"] or ", ".join(different[:5])
+            yield row | {"survived": not note, "note": note}
     if "disks" in parts:
         for fault, stage, survived, note in fill_disks(new("disks"), folder / "disk", expected):
             yield _row(fault, stage, survived, note=note)
