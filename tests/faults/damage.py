@@ -1,7 +1,5 @@
 """Files of an experiment that a power cut, a full disk or a person damaged."""
 
-import os
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,12 +38,6 @@ def remove(path: Path) -> None:
     path.unlink()
 
 
-def run_ahead(path: Path) -> None:
-    """Leave a file from tomorrow."""
-    tomorrow = time.time() + 86400
-    os.utime(path, (tomorrow, tomorrow))
-
-
 @dataclass(frozen=True)
 class Damage:
     """Damage to one file of an experiment that has come to a stage.
@@ -61,7 +53,7 @@ class Damage:
     pattern : str
         The file under the results; the first of several.
     said : str
-        What Snakemake must say after; empty if there is nothing to complain of.
+        What Snakemake must say after.
     """
 
     what: str
@@ -102,7 +94,6 @@ DAMAGES = [
     Damage("predicted label map", cut, *ENSEMBLED, f"{OWN}/*/predictions/val/raw/*.gz", CASE),
     Damage("choice of post-processing", cut, *SEARCHED, f"{OWN}/*/postprocessing.json", JSON),
     Damage("metrics", cut, *EVALUATED, f"{OWN}/*/metrics.csv", "end within a row"),
-    Damage("clock at the folds", run_ahead, *EVALUATED, f"{OWN}/splits.json", ""),
 ]
 
 
@@ -119,8 +110,8 @@ def damage_in_turn(project: Project) -> Iterator[tuple[Damage, str]]:
         damage.harm(sorted(project.results.glob(damage.pattern))[0])
         start = Start(project, damage.further)
         if start.wait():
-            yield damage, "was not noticed" if damage.said else ""
-        elif damage.said and damage.said in start.text:
+            yield damage, "was not noticed"
+        elif damage.said in start.text:
             yield damage, ""
         else:
             yield damage, f"ended otherwise: {start.text[-1000:]}"
