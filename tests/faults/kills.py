@@ -37,7 +37,9 @@ STAGES = [
     "write_provenance",
     "make_report",
 ]
-WEIGHTS = {"train_fold": 4, "predict_fold": 3, "preprocess_cases": 2}  # long, so stopped more
+# The long ones are stopped more often than three times, and after more than two seconds.
+WEIGHTS = {"train_fold": 4, "predict_fold": 3, "preprocess_cases": 2}
+SECONDS = {"train_fold": 14.0, "predict_fold": 10.0, "preprocess_cases": 5.0}
 
 
 def kill_job(start: Start) -> None:
@@ -123,7 +125,8 @@ def stop_at_every_stage(project: Project, seed: int) -> Iterator[Kill]:
     for stage in STAGES:
         for _ in range(3 * WEIGHTS.get(stage, 1)):
             kind = kinds[turn % len(kinds)]
-            kill = stop(project, kind, stage, chance.uniform(0, 1.5) ** 2, done)
+            delay = chance.uniform(0, SECONDS.get(stage, 2.0))
+            kill = stop(project, kind, stage, delay, done)
             if kill is None:
                 return  # it came to its end
             turn += 1
