@@ -1,3 +1,4 @@
+import shutil
 from copy import deepcopy
 from pathlib import Path
 
@@ -136,3 +137,15 @@ def test_only_what_changed_is_preprocessed_again(preprocess):
     assert changed == {"hippocampus_003.b2nd", "hippocampus_003_seg.b2nd"}
     preprocess(n_cases=1)
     assert not list(folder.glob("hippocampus_003*"))
+
+
+def test_what_a_stopped_job_left_is_not_added_to(preprocess, tmp_path):
+    expected = load_preprocessed(preprocess()[1], "hippocampus_001")[0]
+    whole = (tmp_path / "preprocessed/hippocampus_001.b2nd").read_bytes()
+    shutil.rmtree(tmp_path / "preprocessed")
+    unfinished = tmp_path / "preprocessed/.partial"
+    unfinished.mkdir(parents=True)
+    for name in ("hippocampus_001.b2nd", "hippocampus_003.b2nd"):
+        (unfinished / name).write_bytes(whole[: len(whole) // 2])
+    found = load_preprocessed(preprocess()[1], "hippocampus_001")[0]
+    np.testing.assert_array_equal(found, expected)

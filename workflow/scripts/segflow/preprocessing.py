@@ -1,6 +1,7 @@
 """nnU-Net's preprocessing, case by case: only what changed is done again."""
 
 import argparse
+import shutil
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from segflow.workers import count_workers
 PROCEDURE = 1  # move it when preprocessed data would differ
 # Memory for a voxel and channel at nnU-Net's peak: float32 in, out, and the spline's float64.
 BYTES_PER_VOXEL = 40
+UNFINISHED = ".partial"  # folder of the files that are being written
 
 
 def preprocessed_folder(results: Path, nnunet_name: str, name: str, part: str) -> Path:
@@ -108,6 +110,8 @@ def preprocess_cases(
         dataset_json=dataset_json,
         target=target,
     )
+    # What a stopped job left there would be added to.
+    shutil.rmtree(target / UNFINISHED, ignore_errors=True)
     workers = count_workers(threads, memory_mb, largest, len(cases))
     items = {case.case: case for case in cases}
     finish_cases(target, keys, items, work, workers, f"preprocess {configuration}")
@@ -131,7 +135,7 @@ def _preprocess_case(
         for channel in range(len(dataset_json["channel_names"]))
     ]
     label = str(raw / f"labels{part}" / f"{case.case}{ending}") if case.split == "train" else None
-    partial_folder = target / ".partial"
+    partial_folder = target / UNFINISHED
     partial_folder.mkdir(parents=True, exist_ok=True)
     chosen = plans.get_configuration(configuration)
     chosen.preprocessor_class(verbose=False).run_case_save(
