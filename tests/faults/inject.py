@@ -7,10 +7,11 @@ those of an undisturbed one, bit by bit.
 import argparse
 import csv
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from faults.damage import damage_in_turn
-from faults.disks import fill_disks
+from faults.disks import fill_disk
 from faults.experiment import differences, final_state, finish
 from faults.kills import Kill, judge, stop_at_every_stage, stop_at_random
 from project import MODELS, ROOT, Project, make_project
@@ -66,19 +67,28 @@ def inject(folder: Path, parts: list[str]):
         kills = list(_shown(stop_at_random(project, SEED, N_RANDOM, longest=20.0)))
         yield from _rows(kills, judge(project, kills, expected))
     if "damage" in parts:
-        project, rows = new("damage"), []
-        for damage, note in damage_in_turn(project):
-            fault = f"{damage.what}: {damage.harm.__name__}"
-            rows.append(_row(fault, damage.stage[-1], not note, note=note))
-            print(f"     {fault} {note}", flush=True)
-        finish(project, 2)
-        different = differences(final_state(project), expected)
-        for row in rows:
-            note = row["note"] or ", ".join(different[:5])
-            yield row | {"survived": not note, "note": note}
+        project = new("damage")
+        found = (
+            (f"{damage.what}: {damage.harm.__name__}", damage.stage[-1], note)
+            for damage, note in damage_in_turn(project)
+        )
+        yield from _in_turn(project, found, expected)
     if "disks" in parts:
-        for fault, stage, survived, note in fill_disks(new("disks"), folder / "disk", expected):
-            yield _row(fault, stage, survived, note=note)
+        project = new("disks")
+        yield from _in_turn(project, fill_disk(project, folder / "disk"), expected)
+
+
+def _in_turn(project: Project, found: Iterable[tuple[str, str, str]], expected: dict):
+    """Yield rows of faults that one experiment met in turn, once it has come to its end."""
+    rows = []
+    for fault, stage, note in found:
+        print(f"     {fault}, {stage} {note}", flush=True)
+        rows.append(_row(fault, stage, not note, note=note))
+    finish(project, 2)
+    different = differences(final_state(project), expected)
+    for row in rows:
+        note = row["note"] or ", ".join(different[:5])
+        yield row | {"survived": not note, "note": note}
 
 
 def _shown(kills):

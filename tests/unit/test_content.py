@@ -1,6 +1,7 @@
 import os
 import pickle
 import stat
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from segflow.content import (
     Damaged,
     content_key,
     file_sha256,
+    naming_full_disk,
     read_json,
     read_own_json,
     replacing,
@@ -132,3 +134,12 @@ def test_files_have_the_permissions_that_the_user_wants(tmp_path, umask, mode):
         path.name: oct(mode) for path in files
     }
     assert len(files) == 4
+
+
+@pytest.mark.parametrize(("free", "expected"), [(1e6, OSError), (1e9, RuntimeError)])
+def test_a_full_disk_is_named_where_a_library_only_fails(tmp_path, monkeypatch, free, expected):
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=free))
+    with pytest.raises(expected) as caught, naming_full_disk(tmp_path):
+        raise RuntimeError("Error while creating the NDArray")
+    if expected is OSError:
+        assert str(caught.value) == f"[Errno 28] No space left on device: '{tmp_path}'"

@@ -1,5 +1,6 @@
 """Content hashes, and files that are either whole or absent."""
 
+import errno
 import hashlib
 import json
 import os
@@ -88,6 +89,26 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+FULL_MB = 64.0  # a disk with less than this counts as full where a write failed
+
+
+@contextmanager
+def naming_full_disk(folder: Path) -> Iterator[None]:
+    """Name a full disk where a library that writes into `folder` says only that it failed.
+
+    Raises
+    ------
+    OSError
+        In place of a RuntimeError, if the disk has no room.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if shutil.disk_usage(folder).free > FULL_MB * 1e6:
+            raise
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from error
 
 
 def place_file(source: Path, path: Path) -> None:

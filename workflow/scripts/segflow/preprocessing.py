@@ -10,7 +10,13 @@ from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from segflow.cases import Case
-from segflow.content import content_key, place_file, read_own_json, setting_damage_aside
+from segflow.content import (
+    content_key,
+    naming_full_disk,
+    place_file,
+    read_own_json,
+    setting_damage_aside,
+)
 from segflow.images import SUFFIX
 from segflow.ledger import finish_cases
 from segflow.manifests import read_converted, write_manifest
@@ -138,9 +144,10 @@ def _preprocess_case(
     partial_folder = target / UNFINISHED
     partial_folder.mkdir(parents=True, exist_ok=True)
     chosen = plans.get_configuration(configuration)
-    chosen.preprocessor_class(verbose=False).run_case_save(
-        str(partial_folder / case.case), images, label, plans, chosen, dataset_json
-    )
+    with naming_full_disk(target):
+        chosen.preprocessor_class(verbose=False).run_case_save(
+            str(partial_folder / case.case), images, label, plans, chosen, dataset_json
+        )
     files = []
     for suffix in (".b2nd", "_seg.b2nd", ".pkl"):
         files.append(target / f"{case.case}{suffix}")

@@ -19,7 +19,7 @@ from pathlib import Path
 import blosc2
 import numpy as np
 
-from segflow.content import replacing
+from segflow.content import naming_full_disk, replacing
 
 LEVELS = 4095
 MAX_ERROR = 0.5 / LEVELS
@@ -111,7 +111,7 @@ def save_probabilities(path: Path, probabilities: np.ndarray, with_background: b
     shape = kept.shape[1:]
     tile = _tile(shape)
     peaks = np.zeros(tuple(map(_count, shape, tile)), np.int64)
-    with replacing(path) as temporary:
+    with replacing(path) as temporary, naming_full_disk(path.parent):
         levels = blosc2.empty(
             kept.shape,
             np.uint16,
