@@ -20,8 +20,8 @@ NNUNET_NAME = "Dataset001_foreign"
 PREDICTION = {"checkpoint": "final", "mirroring": True, "step_size": 0.5, "precision": "auto"}
 # DATASET/TRAINER__PLANS__CONFIGURATION/..., as nnUNetv2_export_model_to_zip writes it.
 MEMBER = re.compile(
-    rf"[^/]+/[^/]+__[^/]+__(?P<configuration>[^/]+)/"
-    rf"(?:plans\.json|dataset\.json|fold_(?P<fold>\d+|all)/{re.escape(FINAL)})"
+    r"[^/]+/(?P<model>[^/]+__[^/]+__[^/]+)/"
+    rf"(?:plans\.json|dataset\.json|fold_(?:\d+|all)/{re.escape(FINAL)})"
 )
 
 
@@ -52,23 +52,24 @@ def install(archive: Path, configuration: str, results: Path) -> list[int | str]
     found: dict[str, list[Path]] = {}
     for path in unpack_archive(archive, unpacked, lambda name: bool(MEMBER.fullmatch(name))):
         match = MEMBER.fullmatch(path.relative_to(unpacked).as_posix())
-        found.setdefault(match["configuration"], []).append(path)
-    wanted = configuration or (next(iter(found)) if len(found) == 1 else "")
-    if wanted not in found:
+        found.setdefault(match["model"], []).append(path)
+    chosen = [name for name in found if not configuration or name.endswith(f"__{configuration}")]
+    if len(chosen) != 1:
         raise ValueError(
-            f"{archive}: new_images.configuration must name one of its models "
+            f"{archive}: new_images.configuration must single out one of its models "
             f"{sorted(found)}, found {configuration!r}"
         )
-    files = {path.name: path for path in found[wanted] if path.suffix == ".json"}
-    checkpoints = sorted(path for path in found[wanted] if path.name == FINAL)
-    if missing := {"plans.json", "dataset.json"} - files.keys() or (
-        {FINAL} if not checkpoints else {}
-    ):
-        raise ValueError(f"{archive}: {wanted} has no {' and no '.join(sorted(missing))}")
+    (model,) = chosen
+    wanted = model.rpartition("__")[2]
+    files = {path.name: path for path in found[model] if path.suffix == ".json"}
+    checkpoints = sorted(path for path in found[model] if path.name == FINAL)
+    names = [*files, *(path.name for path in checkpoints)]
+    if missing := sorted({"plans.json", "dataset.json", FINAL}.difference(names)):
+        raise ValueError(f"{archive}: {model} has no {' and no '.join(missing)}")
     plans, dataset_json = (read_json(files[name]) for name in ("plans.json", "dataset.json"))
     check_architecture(plans, files["plans.json"])
     if "cascade" in wanted or plans["configurations"][wanted].get("previous_stage"):
-        raise ValueError(f"{archive}: {wanted} is the second stage of a cascade, which is not read")
+        raise ValueError(f"{archive}: {model} is the second stage of a cascade, which is not read")
 
     # All readers give the same array of what conversion writes.
     plans["image_reader_writer"] = "SimpleITKIO"
