@@ -51,7 +51,7 @@ $(SLURM): envs/slurm.txt $(READY)
 	@touch $@
 
 test: $(READY) $(SLURM)
-	$(RUN) python -m pytest --numprocesses $(TESTERS) --dist loadfile --no-loadscope-reorder $(PYTEST)
+	$(RUN) python -m pytest --numprocesses $(TESTERS) --no-loadscope-reorder $(PYTEST)
 
 check: $(READY)
 	$(RUN) ruff check .

@@ -4,8 +4,7 @@ import random
 
 import pytest
 
-from faults.damage import damage_in_turn
-from faults.experiment import differences, final_state, finish
+from faults.experiment import final_state
 from faults.kills import KINDS, judge, stop
 from project import MODELS, make_project
 
@@ -39,10 +38,3 @@ def test_an_experiment_survives_stops_of_all_kinds(tmp_path, expected):
     assert len(kills) >= 4
     assert judge(project, kills, expected) == []
     assert [kill for kill in kills if kill.lost_jobs] == []
-
-
-def test_what_is_damaged_is_noticed_and_made_again(tmp_path, expected):
-    project = make_project(tmp_path / "project", TINY)
-    assert [found for found in damage_in_turn(project) if found[1]] == []
-    finish(project, 1)
-    assert differences(final_state(project), expected) == []
