@@ -196,7 +196,7 @@ def stop(
     while start.orphans():
         assert time.monotonic() < now + GRACE_SECONDS, f"{kind}: jobs do not end"
         time.sleep(0.05)
-    start.follow()
+    start.wait()
     kill.lost_jobs = len(done & set(start.finished))
     done |= set(start.finished)
     return kill
