@@ -5,7 +5,8 @@ import pytest
 
 from evaluate_predictor import main
 from segflow.cases import write_cases
-from segflow.content import write_json
+from segflow.content import Damaged, write_json
+from segflow.ledger import Ledger
 from segflow.manifests import write_manifest
 
 LABELS = {"background": 0, "organ": 1, "lesion": 2}
@@ -27,6 +28,10 @@ def predictor(draw, make_case, tmp_path):
         cases.append(make_case("t1", split="test", shape=words))
         cases.append(make_case("t2", split="test", shape=words, label=""))
         write_cases(tmp_path / "cases.csv", cases)
+        for case in cases:
+            part = "Tr" if case.split == "train" else "Ts"
+            for kind in ("images", "labels"):
+                Ledger(raw / f"{kind}{part}").enter(case.case, case.content, [])
         write_json(tmp_path / "splits.json", [{"val": ["b", "a"]}, {"val": ["c"]}])
         for split, names in (("val", "a b c"), ("test", "t1 t2")):
             for name in names.split():
@@ -38,6 +43,7 @@ def predictor(draw, make_case, tmp_path):
                     guess = np.where(generator.random(shape) < 0.8, truth, 0).astype(np.uint8)
                     draw(folder / "predictions" / split / stage / f"{name}.nii.gz", guess)
                     table = folder / "predictions" / split / stage / "predictions.csv"
+                    Ledger(table.parent).enter(name, "key", [table.parent / f"{name}.nii.gz"])
                     write_manifest(table, dict.fromkeys(names.split(), "key"))
 
     def run(rule=RULE, folds=(0, 1)):
@@ -128,8 +134,9 @@ def test_predictions_of_folds_that_are_not_evaluated_are_not_expected(predictor)
 def test_a_missing_file_is_named_before_any_work(predictor):
     predictor.build()
     (predictor.folder / "predictions/val/raw/c.nii.gz").unlink()
-    with pytest.raises(FileNotFoundError, match=r"raw/c\.nii\.gz: the prediction of this case is"):
+    with pytest.raises(Damaged, match="val/raw: a file of case 'c' is lost") as caught:
         predictor()
+    assert caught.value.files == (predictor.folder / "predictions/val/raw/predictions.csv",)
     assert not (predictor.folder / "evaluation").exists()
 
 

@@ -12,6 +12,7 @@ import search_postprocessing
 from segflow.cases import write_cases
 from segflow.content import write_json
 from segflow.images import read_labels
+from segflow.ledger import Ledger
 from segflow.lesions import LesionRule
 from segflow.manifests import read_manifest, write_manifest
 from segflow.postprocessing_search import Search
@@ -33,6 +34,7 @@ def predictor(draw, make_case, tmp_path):
             prediction[0, 9, 9 : 10 + number] = 1  # an island
         draw(tmp_path / f"references/{name}.nii.gz", reference)
         draw(tmp_path / f"raw/{name}.nii.gz", prediction)
+        Ledger(tmp_path / "raw").enter(name, f"key of {name}", [tmp_path / f"raw/{name}.nii.gz"])
     write_manifest(tmp_path / "raw/predictions.csv", {name: f"key of {name}" for name in names})
     write_json(tmp_path / "splits.json", [{"val": names[:2]}, {"val": names[2:]}])
     write_cases(tmp_path / "cases.csv", [make_case(name, shape="1 12 12") for name in names])

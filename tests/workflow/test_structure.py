@@ -9,7 +9,9 @@ from project import ROOT
 RULES = {
     match[1]: match[2]
     for path in sorted((ROOT / "rules").glob("*.smk"))
-    for match in re.finditer(r"\n *rule (\w+):\n(.*?)(?=\n\n\n|\Z)", path.read_text(), re.DOTALL)
+    for match in re.finditer(
+        r"\n *rule (\w+):\n(.*?)(?=\n\n\n|\n\nelif|\Z)", path.read_text(), re.DOTALL
+    )
 }
 SCRIPTS = sorted(path.stem for path in (ROOT / "workflow/scripts").glob("*.py"))
 

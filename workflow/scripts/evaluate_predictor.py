@@ -8,7 +8,7 @@ from segflow.evaluation import Comparison, Settings, evaluate_cases
 from segflow.images import SUFFIX
 from segflow.job import logged
 from segflow.lesions import LesionRule, lesion_columns
-from segflow.manifests import read_converted, read_finished
+from segflow.manifests import read_converted, read_finished, read_manifest
 from segflow.metrics import columns
 from segflow.workers import count_workers
 
@@ -56,11 +56,12 @@ def main(
     for table in predictions:
         stage, split = table.parent.name, table.parent.parent.name
         references = raw / ("labelsTr" if split == "val" else "labelsTs")
-        found = read_finished(table, table.parent).keys()
+        found = read_manifest(table).keys()
         if missing := sorted(expected[split].keys() - found):
             raise FileNotFoundError(f"{table}: cases without a prediction: {', '.join(missing)}")
         if extra := sorted(found - expected[split].keys() - unlabelled[split]):
             raise ValueError(f"{table}: predictions of cases not expected: {', '.join(extra)}")
+        read_finished(table, table.parent)
         for case, fold in sorted(expected[split].items()):
             name = f"{case}{SUFFIX}"
             about = {"split": split, "stage": stage, "fold": fold, "case": case}
