@@ -79,9 +79,9 @@ if "archive" in config.get("new_images", {}):
             configuration=config["new_images"].get("configuration", ""),
         shell:
             "python -m segflow.archives --archive {input.archive:q}"
-            " --configuration={params.configuration:q} --images {params.images:q} --device {params.device} --threads {threads}"
-            " --memory-mb {resources.mem_mb} --manifest {output.manifest:q}"
-            " > {log} 2> >(tee -a {log} >&2)"
+            " --configuration={params.configuration:q} --images {params.images:q}"
+            " --device {params.device} --threads {threads} --memory-mb {resources.mem_mb}"
+            " --manifest {output.manifest:q} > {log} 2> >(tee -a {log} >&2)"
 
 elif "new_images" in config:
 

@@ -25,6 +25,7 @@ MODULES = [
     "training",
     "prediction",
     "segmentation",
+    "archives",
     "trainers/segflow_trainer",
     "probabilities",
     "cascade",

@@ -8,7 +8,7 @@ from segflow.evaluation import Comparison, Settings, evaluate_cases
 from segflow.images import SUFFIX
 from segflow.job import logged
 from segflow.lesions import LesionRule, lesion_columns
-from segflow.manifests import read_converted, read_finished, read_manifest
+from segflow.manifests import check_finished, read_converted, read_manifest
 from segflow.metrics import columns
 from segflow.workers import count_workers
 
@@ -56,12 +56,12 @@ def main(
     for table in predictions:
         stage, split = table.parent.name, table.parent.parent.name
         references = raw / ("labelsTr" if split == "val" else "labelsTs")
-        found = read_manifest(table).keys()
-        if missing := sorted(expected[split].keys() - found):
+        found = read_manifest(table)
+        if missing := sorted(expected[split].keys() - found.keys()):
             raise FileNotFoundError(f"{table}: cases without a prediction: {', '.join(missing)}")
-        if extra := sorted(found - expected[split].keys() - unlabelled[split]):
+        if extra := sorted(found.keys() - expected[split].keys() - unlabelled[split]):
             raise ValueError(f"{table}: predictions of cases not expected: {', '.join(extra)}")
-        read_finished(table, table.parent)
+        check_finished(found, table, table.parent)
         for case, fold in sorted(expected[split].items()):
             name = f"{case}{SUFFIX}"
             about = {"split": split, "stage": stage, "fold": fold, "case": case}

@@ -7,7 +7,7 @@ from segflow.content import read_own_json, write_json
 from segflow.images import SUFFIX
 from segflow.job import logged
 from segflow.lesions import LesionRule
-from segflow.manifests import read_finished, read_manifest
+from segflow.manifests import check_finished, read_manifest
 from segflow.postprocessing_search import (
     COLUMNS,
     TABLE_BYTES,
@@ -41,7 +41,7 @@ def main(
     known = {case.case: case for case in read_cases(cases)}
     if strange := sorted(keys.keys() - (folds.keys() & known.keys())):
         raise ValueError(f"{predictions}: case {strange[0]!r} is in no validation fold")
-    read_finished(predictions, predictions.parent)
+    check_finished(keys, predictions, predictions.parent)
     largest = max((known[case].n_voxels for case in keys), default=0)
     tables = tabulate_cases(
         choice.parent / "components",

@@ -38,10 +38,22 @@ def read_finished(path: Path, folder: Path, cases: Iterable[str] | None = None) 
         If a file is lost or has another size, or the table itself is damaged.
     """
     keys = read_manifest(path)
-    ledger = Ledger(folder)
-    for case in sorted(keys if cases is None else keys.keys() & set(cases)):
-        _check(ledger, case, keys[case], path)
+    chosen = keys.keys() if cases is None else keys.keys() & set(cases)
+    check_finished({case: keys[case] for case in chosen}, path, folder)
     return keys
+
+
+def check_finished(keys: dict[str, str], path: Path, folder: Path) -> None:
+    """Check that the files of finished cases, read from the table `path`, are as they were left.
+
+    Raises
+    ------
+    Damaged
+        If a file is lost or has another size.
+    """
+    ledger = Ledger(folder)
+    for case in sorted(keys):
+        _check(ledger, case, keys[case], path)
 
 
 def read_converted(path: Path, raw: Path, *vouching: Path) -> list[Case]:

@@ -317,8 +317,8 @@ def main(arguments: list[str] | None = None) -> None:
 
     end_cleanly()
     use_folders(options.results)
-    plans = read_own_json(options.plans)
-    folds = read_own_json(options.splits)
+    with setting_damage_aside():
+        plans, folds = read_own_json(options.plans), read_own_json(options.splits)
     if not 0 <= options.fold < len(folds):
         raise ValueError(f"{options.splits}: fold {options.fold} of {len(folds)} does not exist")
     check_n_gpus(options.n_gpus, plans, options.device)
