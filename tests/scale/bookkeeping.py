@@ -127,6 +127,7 @@ def _write_byte(target: Path, item: tuple[str, str]) -> list[Path]:
 def evaluate(folder: Path, n: int) -> None:
     """Compare the predictions of all cases, which are their references, before post-processing."""
     import evaluate_predictor
+    from segflow.ledger import Ledger
     from segflow.manifests import write_manifest
 
     predictions = folder / "predictor/predictions/val/raw"
@@ -136,6 +137,7 @@ def evaluate(folder: Path, n: int) -> None:
         path = predictions / f"{name}.nii.gz"
         if not path.exists():
             os.link(folder / f"converted/labelsTr/{name}.nii.gz", path)
+            Ledger(predictions).enter(name, "key", [path])
     write_manifest(predictions / "predictions.csv", dict.fromkeys(names, "key"))
     with timed():
         evaluate_predictor.main(
