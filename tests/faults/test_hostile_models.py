@@ -221,6 +221,17 @@ def test_an_archive_that_is_no_model_is_refused(tmp_path, changes, configuration
         install(pack(tmp_path, **changes), configuration, tmp_path / "results")
 
 
+@pytest.mark.parametrize(
+    ("others", "folds"), [([], (0,)), (["1", "all"], (0, 1)), (["10", "2"], (0, 10, 2))]
+)
+def test_the_folds_of_an_archive_are_those_that_nnunet_takes(tmp_path, others, folds):
+    torch.save({"network_weights": {}}, tmp_path / "checkpoint.pth")
+    checkpoint = (tmp_path / "checkpoint.pth").read_bytes()
+    more = {f"{MODEL}/fold_{fold}/checkpoint_final.pth": checkpoint for fold in others}
+    archive = pack(tmp_path, checkpoint, plans={"configurations": {"2d": {}}}, **more)
+    assert install(archive, "", tmp_path / "results") == folds
+
+
 @pytest.mark.parametrize("kind", ["dataset", "model"])
 def test_yaml_makes_no_objects(tmp_path, monkeypatch, marker, kind):
     folder = tmp_path / "config" / f"{kind}s"

@@ -22,10 +22,10 @@ MANIFEST = {"checkpoints": {"final": "f", "best": "b"}}
 KEYS = {"x": "1", "y": "2"}
 
 
-def changed(plans=PLANS, manifest=MANIFEST, keys=KEYS, previous=None):
+def changed(plans=PLANS, manifests=(MANIFEST,), keys=KEYS, previous=None):
     """Return the cases whose key differs from that of the plain prediction."""
-    before = prediction_keys(PLANS, MANIFEST, KEYS, {})
-    after = prediction_keys(plans, manifest, keys, previous or {})
+    before = prediction_keys(PLANS, [MANIFEST], KEYS, {})
+    after = prediction_keys(plans, manifests, keys, previous or {})
     return {case for case in before if before[case] != after[case]}
 
 
@@ -39,13 +39,15 @@ def test_a_prediction_depends_on_what_it_is_made_from():
     assert changed() == set()
     assert changed(keys={"x": "3", "y": "2"}) == {"x"}
     assert changed(previous={"y": "1"}) == {"y"}
-    assert changed(manifest={"checkpoints": {"final": "g", "best": "b"}}) == {"x", "y"}
+    other = {"checkpoints": {"final": "g", "best": "b"}}
+    assert changed(manifests=[other]) == {"x", "y"}
+    assert changed(manifests=[MANIFEST, other]) == {"x", "y"}
     assert changed(plans=plans_with("prediction", mirroring=False)) == {"x", "y"}
     assert changed(plans=plans_with("prediction", checkpoint="best")) == {"x", "y"}
 
 
 def test_a_prediction_depends_on_nothing_else():
-    assert changed(manifest={"checkpoints": {"final": "f", "best": "c"}}) == set()
+    assert changed(manifests=[{"checkpoints": {"final": "f", "best": "c"}}]) == set()
     assert changed(plans=plans_with("training", epochs=4)) == set()
 
 

@@ -31,16 +31,17 @@ NAME = "Dataset004_hippocampus"
 
 
 def train_on_cpu(*arguments):
+    from nnunetv2.run import run_training
     from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as module
 
-    get_trainer, wrap = training.get_trainer_from_args, module.DDP
+    get_trainer, wrap = run_training.get_trainer_from_args, module.DDP
 
     def get_cpu_trainer(*given, device):
         trainer = get_trainer(*given, device=device)
         trainer.device, trainer.grad_scaler = device, None
         return trainer
 
-    training.get_trainer_from_args = get_cpu_trainer
+    run_training.get_trainer_from_args = get_cpu_trainer
     module.DDP = lambda network, device_ids: wrap(network)
     training.run_trainer(*arguments)
 

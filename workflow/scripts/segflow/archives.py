@@ -14,7 +14,7 @@ from segflow.segmentation import add_options, segment
 from segflow.training import FINAL, fold_folder, may_lease
 from segflow.trust import check_architecture, load_checkpoint, unpack_archive
 
-PROCEDURE = 1  # move it when segmentations would come out differently
+PROCEDURE = 2  # move it when segmentations would come out differently
 NAME = "foreign"  # of the data set and of the model, in folders that are removed at the end
 NNUNET_NAME = "Dataset001_foreign"
 PREDICTION = {"checkpoint": "final", "mirroring": True, "step_size": 0.5, "precision": "auto"}
@@ -25,7 +25,7 @@ MEMBER = re.compile(
 )
 
 
-def install(archive: Path, configuration: str, results: Path) -> list[int | str]:
+def install(archive: Path, configuration: str, results: Path) -> tuple[int | str, ...]:
     """Unpack a model and lay it out as one of a finished run.
 
     Parameters
@@ -39,8 +39,8 @@ def install(archive: Path, configuration: str, results: Path) -> list[int | str]
 
     Returns
     -------
-    list of int or str
-        The trained folds.
+    tuple of int or str
+        The trained folds; ``all``, a network of all cases, only if there is no other.
 
     Raises
     ------
@@ -63,6 +63,8 @@ def install(archive: Path, configuration: str, results: Path) -> list[int | str]
     wanted = model.rpartition("__")[2]
     files = {path.name: path for path in found[model] if path.suffix == ".json"}
     checkpoints = sorted(path for path in found[model] if path.name == FINAL)
+    if len(checkpoints) > 1:  # as nnU-Net does
+        checkpoints = [path for path in checkpoints if path.parent.name != "fold_all"]
     names = [*files, *(path.name for path in checkpoints)]
     if missing := sorted({"plans.json", "dataset.json", FINAL}.difference(names)):
         raise ValueError(f"{archive}: {model} has no {' and no '.join(missing)}")
@@ -102,7 +104,7 @@ def install(archive: Path, configuration: str, results: Path) -> list[int | str]
         )
     write_json(target.parent / "plans.json", plans)
     write_json(target.parent / "dataset.json", dataset_json)
-    return folds
+    return tuple(folds)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -121,7 +123,7 @@ def main(arguments: list[str] | None = None) -> None:
         folds = install(options.archive, options.configuration, results)
         choice = results / "postprocessing.json"
         write_json(choice, {"steps": []})
-        segment(options, work, results, NAME, NNUNET_NAME, [f"{NAME}:1"], folds, choice)
+        segment(options, work, results, NAME, NNUNET_NAME, [f"{NAME}:1"], [folds], choice)
 
 
 if __name__ == "__main__":

@@ -38,15 +38,15 @@ PROCEDURE = 2  # move it when predictions would come out differently
 
 
 def load_predictor(
-    folder: Path, trainings: dict[int, Path], plans: dict, device: torch.device
+    folder: Path, trainings: dict[int | str, Path], plans: dict, device: torch.device
 ) -> "nnUNetPredictor":
-    """Load the trained folds of a model.
+    """Load trained folds of a model, of which nnU-Net then averages the logits.
 
     Parameters
     ----------
     folder : Path
         nnU-Net's folder of the trained model.
-    trainings : dict of int to Path
+    trainings : dict of int or str to Path
         Manifest of the training of each fold to load.
     plans : dict
         Plans of the model.
@@ -108,7 +108,7 @@ def _use_precision(network: torch.nn.Module, precision: str, device: torch.devic
 
 
 def prediction_keys(
-    plans: dict, manifest: dict, preprocessed: dict[str, str], previous: dict[str, str]
+    plans: dict, manifests: list[dict], preprocessed: dict[str, str], previous: dict[str, str]
 ) -> dict[str, str]:
     """Return a key of everything that the prediction of each case is made from.
 
@@ -116,15 +116,15 @@ def prediction_keys(
     ----------
     plans : dict
         Plans of the model.
-    manifest : dict
-        Manifest of the training.
+    manifests : list of dict
+        Manifests of the trainings of the folds that predict together.
     preprocessed, previous : dict of str to str
         Keys of the preprocessed cases and, for a cascade, of their previous segmentations.
     """
     settings = plans["segflow"]["prediction"]
-    checkpoint = manifest["checkpoints"][settings["checkpoint"]]
+    checkpoints = [manifest["checkpoints"][settings["checkpoint"]] for manifest in manifests]
     return {
-        case: content_key(PROCEDURE, checkpoint, settings, key, previous.get(case))
+        case: content_key(PROCEDURE, *checkpoints, settings, key, previous.get(case))
         for case, key in preprocessed.items()
     }
 
@@ -212,7 +212,7 @@ def predict_fold(
     Parameters
     ----------
     load : callable
-        Loads the fold; it is called if there is anything to predict.
+        Loads the predictor; it is called if there is anything to predict.
     keys : dict of str to str
         Key of each prediction; see `prediction_keys`.
     preprocessed : Path
@@ -293,7 +293,8 @@ def _predict(options: argparse.Namespace) -> None:
     if options.previous:
         earlier = preprocessed_folder(*where, f"{plans['plans_name']}_previous", part)
         previous = read_finished(options.previous, earlier, names)
-    keys = prediction_keys(plans, manifest, {name: preprocessed[name] for name in names}, previous)
+    preprocessed = {name: preprocessed[name] for name in names}
+    keys = prediction_keys(plans, [manifest], preprocessed, previous)
     trained = fold_folder(*where, plans, options.fold).parent
     predict_fold(
         lambda: load_predictor(trained, {options.fold: options.training}, plans, device),

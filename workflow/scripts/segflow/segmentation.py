@@ -40,8 +40,9 @@ class Session:
         Folder of the finished run.
     dataset, nnunet_name : str
         The data set and nnU-Net's name of it.
-    folds : list of int or str
-        Trained folds, whose probabilities are averaged.
+    folds : list of (int or str, ...)
+        Trained folds. Of those that stand together the logits are averaged, as nnU-Net does; of
+        these predictions the probabilities, as this run does.
     cases : list of Case
         The new images.
     work : Path
@@ -55,7 +56,7 @@ class Session:
     results: Path
     dataset: str
     nnunet_name: str
-    folds: list[int | str]
+    folds: list[tuple[int | str, ...]]
     cases: list[Case]
     work: Path
     device: torch.device
@@ -107,7 +108,7 @@ def predict_members(session: Session, model: str, weight: float) -> dict[str, li
     Returns
     -------
     dict of str to list of (Path, float, str)
-        For each case the folds' probabilities with their weights and keys.
+        For each case the predicted probabilities with their weights and keys.
     """
     plans = read_own_json(session.results / session.dataset / model / "plans.json")
     settings = plans["segflow"]
@@ -134,13 +135,16 @@ def predict_members(session: Session, model: str, weight: float) -> dict[str, li
             sources, source, data, preprocessed, previous, manager, configuration, session.threads
         )
     members: dict[str, list[Member]] = {case.case: [] for case in session.cases}
-    for fold in session.folds:
-        trained = session.results / session.dataset / model / f"fold_{fold}" / "training.json"
-        manifest = read_own_json(trained)
-        keys = prediction_keys(plans, manifest, preprocessed, previous_keys)
-        target = session.work / model / f"fold_{fold}"
-        folder = fold_folder(session.results, session.nnunet_name, plans, fold).parent
-        load = partial(load_predictor, folder, {fold: trained}, plans, session.device)
+    for folds in session.folds:
+        trained = {
+            fold: session.results / session.dataset / model / f"fold_{fold}" / "training.json"
+            for fold in folds
+        }
+        manifests = [read_own_json(path) for path in trained.values()]
+        keys = prediction_keys(plans, manifests, preprocessed, previous_keys)
+        target = session.work / model / "_".join(("fold", *map(str, folds)))
+        folder = fold_folder(session.results, session.nnunet_name, plans, folds[0]).parent
+        load = partial(load_predictor, folder, trained, plans, session.device)
         predict_fold(load, keys, data, previous, target, session.threads)
         for case, key in keys.items():
             members[case].append((target / f"{case}.b2nd", weight, key))
@@ -172,7 +176,7 @@ def segment(
     dataset: str,
     nnunet_name: str,
     members: list[str],
-    folds: list[int | str],
+    folds: list[tuple[int | str, ...]],
     postprocessing: Path,
 ) -> None:
     """Segment a folder of images, once nobody else may write to the folder or use the GPU.
@@ -189,8 +193,8 @@ def segment(
         The data set and nnU-Net's name of it.
     members : list of str
         ``MODEL:WEIGHT`` of each model.
-    folds : list of int or str
-        Trained folds, whose probabilities are averaged.
+    folds : list of (int or str, ...)
+        Trained folds; see `Session`.
     postprocessing : Path
         The chosen steps of post-processing.
     """
@@ -253,7 +257,7 @@ def main(arguments: list[str] | None = None) -> None:
             options.dataset,
             options.nnunet_name,
             options.members,
-            options.folds,
+            [(fold,) for fold in options.folds],
             options.postprocessing,
         )
 
