@@ -44,8 +44,8 @@ rule evaluate_predictor:
     params:
         code=code_key("evaluate_predictor"),
         folds=RUN.folds,
-        labels=lambda wildcards: RUN.datasets[wildcards.dataset]["labels"],
-        tolerance_mm=lambda wildcards: RUN.datasets[wildcards.dataset].get("surface_tolerance_mm"),
+        labels=lambda wildcards: RUN.measured(wildcards.dataset),
+        tolerances_mm=lambda wildcards: RUN.tolerances_mm(wildcards.dataset),
         lesions=lambda wildcards: RUN.datasets[wildcards.dataset].get("lesions"),
         raw=lambda wildcards: f"{RESULTS}/nnUNet_raw/{RUN.nnunet_name(wildcards.dataset)}",
     script:
@@ -79,6 +79,7 @@ rule summarise_metrics:
         runtime=minutes(30),
     params:
         code=code_key("summarise_metrics"),
+        regions=lambda wildcards: list(RUN.datasets[wildcards.dataset]["evaluated_regions"]),
         title=lambda wildcards: RUN.datasets[wildcards.dataset]["title"],
         titles={name: RUN.title(name) for name in RUN.predictors},
         seed=config["seed"],
@@ -113,6 +114,7 @@ rule compare_predictors:
         runtime=minutes(30),
     params:
         code=code_key("compare_predictors"),
+        regions=lambda wildcards: list(RUN.datasets[wildcards.dataset]["evaluated_regions"]),
         title=lambda wildcards: RUN.datasets[wildcards.dataset]["title"],
         titles={name: RUN.title(name) for name in RUN.predictors},
         seed=config["seed"],
@@ -206,6 +208,7 @@ rule select_predictor:
         runtime=minutes(10),
     params:
         code=code_key("select_predictor"),
+        regions=lambda wildcards: list(RUN.datasets[wildcards.dataset]["evaluated_regions"]),
         members=RUN.predictors,
         metric=config["selection"]["metric"],
     script:

@@ -146,7 +146,7 @@ def evaluate(folder: Path, n: int) -> None:
             splits=folder / "splits.json",
             folds=list(range(N_FOLDS)),
             labels=LABELS,
-            tolerance_mm=1.0,
+            tolerances_mm=dict.fromkeys(LABELS, 1.0),
             lesion_rule=None,
             raw=folder / "converted",
             code="code",
@@ -190,6 +190,7 @@ def summarise(folder: Path, n: int) -> None:
             cases=folder / "cases.csv",
             titles=titles,
             title="Many cases",
+            regions=[],
             seed=1,
             rule=None,
             publications={},
@@ -205,7 +206,7 @@ def compare(folder: Path, n: int) -> None:
     titles = {"first": "First", "second": "Second"}
     with timed():
         compare_predictors.main(
-            _tables(folder), folder / "cases.csv", titles, "Many cases", 1, output
+            _tables(folder), folder / "cases.csv", titles, "Many cases", [], 1, output
         )
 
 

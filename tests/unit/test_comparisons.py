@@ -236,6 +236,24 @@ def test_one_predictor_has_nothing_to_be_compared_with():
     assert found.columns.tolist() == COLUMNS
 
 
+def test_an_evaluated_region_is_tested_but_no_part_of_the_mean_over_labels():
+    values = {"p": [0.5, 0.6, 0.7], "q": [0.4, 0.4, 0.4]}
+    region = {"p": [0.1, 0.2, NAN], "q": [0.9, 0.9, 0.9]}
+    metrics = pd.concat([table(values), table(region, label="region")])
+    groups = {case: case for case in "012"}
+    found = compare(arrange(metrics, ["dice"], ["region"]), BETTER, groups, seed=1)
+    chosen, expected, other = (only(found, label) for label in ("all", "a", "region"))
+    assert (other["wins"], other["losses"], other["n_one_undefined"]) == (1, 2, 1)
+    assert chosen.pop("label") != expected.pop("label")
+    assert chosen == expected
+
+    both = pd.concat([metrics, metrics.assign(stage="postprocessed", dice=metrics["dice"] / 2)])
+    changed = changes(arrange(both, ["dice"], ["region"]), groups, seed=1)
+    changed = changed.set_index(["predictor", "label"])["mean"]
+    assert changed["p", "all"] == changed["p", "a"] == pytest.approx(-0.3)
+    assert changed["p", "region"] == pytest.approx(-0.075)
+
+
 def test_changes_are_means_of_the_differences_of_cases():
     parts = [
         table({"p": [0.5, 0.0, 0.7]}),

@@ -53,7 +53,7 @@ def predictor(draw, make_case, tmp_path):
             splits=tmp_path / "splits.json",
             folds=list(folds),
             labels=LABELS,
-            tolerance_mm=1.0,
+            tolerances_mm=dict.fromkeys(LABELS, 1.0),
             lesion_rule=rule,
             raw=raw,
             code="code",

@@ -26,6 +26,7 @@ from segflow.metrics import METRICS, columns
 NAN, INF = math.nan, math.inf
 LABELS = {"background": 0, "a": 1, "b": 2}
 REGIONS = {"background": 0, "whole": [1, 2, 3], "core": [2, 3], "tip": 3}
+TOLERANCES = {"a": 1.0, "b": 1.0}
 LESIONS = LesionRule(labels=("a",), overlap="iou", threshold=0.1, min_volume_mm3=0)
 MANUAL = Path(__file__).parents[2] / "docs" / "metrics.md"
 NAMES = {"dice": "Dice", "iou": "IoU", "tp": "TP", "fp": "FP", "fn": "FN", "tn": "TN"}
@@ -95,7 +96,7 @@ def test_a_label_does_not_depend_on_what_is_around_it(pair, draw, tmp_path):
     paths = [draw(tmp_path / f"{n}.nii.gz", array) for n, array in enumerate(pair)]
     padded = [np.pad(array, ((3, 1), (0, 9), (5, 2))) for array in pair]
     others = [draw(tmp_path / f"large_{n}.nii.gz", array) for n, array in enumerate(padded)]
-    settings = {"labels": REGIONS, "tolerance_mm": 1.0}
+    settings = {"labels": REGIONS, "tolerances_mm": dict.fromkeys(REGIONS, 1.0)}
     small, large = measure(*paths, **settings), measure(*others, **settings)
     for region in small:
         for name in ("tn", "specificity", "accuracy"):
@@ -123,9 +124,10 @@ def test_distances_follow_the_spacing(draw, tmp_path):
         draw(tmp_path / "a.nii.gz", label_map),
         draw(tmp_path / "b.nii.gz", np.roll(label_map, 1, 1)),
     ]
-    found = measure(*paths, tolerance_mm=2.0)["a"]
+    found = measure(*paths, tolerances_mm={"a": 2.0, "b": 1.0})["a"]
     assert (found["hd"], found["nsd"]) == (2, 1)
-    assert math.isnan(measure(*paths)["a"]["nsd"])
+    assert measure(*paths, tolerances_mm={"a": 1.0})["a"]["nsd"] < 1
+    assert math.isnan(measure(*paths, tolerances_mm={"b": 2.0})["a"]["nsd"])
 
 
 def empty_table():
@@ -158,7 +160,7 @@ def test_empty_masks_are_what_the_manual_says(draw, tmp_path, name):
     for cell, files in zip(
         empty_table()[name], ((empty, empty), (empty, some), (some, empty)), strict=True
     ):
-        found = measure(*files, tolerance_mm=1.0, lesions=LESIONS)["a"][name]
+        found = measure(*files, tolerances_mm=TOLERANCES, lesions=LESIONS)["a"][name]
         expected = VALUES[cell] if cell in VALUES else float(cell)
         assert found == pytest.approx(expected, nan_ok=True)
 
@@ -168,7 +170,7 @@ def test_undefined_and_infinite_values_survive_the_table(draw, tmp_path):
     some[0, 1, 1:3] = 1
     files = [draw(tmp_path / f"{n}.nii.gz", array) for n, array in enumerate((some, 0 * some))]
     rows, _ = evaluate_cases(
-        [Comparison(*files, {})], Settings(LABELS, 1.0), "code", tmp_path / "cases", 1
+        [Comparison(*files, {})], Settings(LABELS, TOLERANCES), "code", tmp_path / "cases", 1
     )
     write_rows(tmp_path / "metrics.csv", rows, ["label", *columns(flat=False)])
     table = pd.read_csv(tmp_path / "metrics.csv").set_index("label")
@@ -183,7 +185,7 @@ def test_exchanging_the_maps_exchanges_precision_and_recall(hippocampi):
     exchanged |= {f"lesion_{name}": f"lesion_{other}" for name, other in [*exchanged.items()][:2]}
     exchanged |= {there: here for here, there in exchanged.items()}
     for files in hippocampi:
-        settings = {"tolerance_mm": 1.0, "lesions": LESIONS}
+        settings = {"tolerances_mm": TOLERANCES, "lesions": LESIONS}
         one, other = measure(*files, **settings), measure(*files[::-1], **settings)
         for label in one:
             for name in one[label].keys() - {"specificity", "relative_volume_difference"}:
@@ -297,9 +299,9 @@ def test_only_what_changed_is_evaluated_again(hippocampi, tmp_path):
     folder = tmp_path / "cases"
     comparisons = [Comparison(*files, {"case": files[0].name}) for files in hippocampi]
 
-    def run(tolerance_mm=None, code="code"):
+    def run(tolerances_mm=None, code="code"):
         before = finished(folder)
-        settings = Settings(LABELS, tolerance_mm)
+        settings = Settings(LABELS, tolerances_mm or {})
         rows, _ = evaluate_cases(comparisons, settings, code, folder, 1)
         after = finished(folder)
         assert len(after) == len(comparisons)
@@ -312,7 +314,7 @@ def test_only_what_changed_is_evaluated_again(hippocampi, tmp_path):
     again, count = run()
     assert (again[2:], count) == (rows[2:], 1)
     assert again[0]["dice"] == 1
-    assert run(tolerance_mm=1.0)[1] == 4
+    assert run({"a": 1.0})[1] == 4
     assert run(code="other")[1] == 4
 
 
@@ -345,7 +347,7 @@ def test_a_failure_keeps_finished_cases(hippocampi, draw, tmp_path):
 
 def test_the_workers_do_not_matter(hippocampi, tmp_path):
     comparisons = [Comparison(*files, {"case": files[0].name}) for files in hippocampi]
-    settings = Settings(LABELS, 1.0, LESIONS)
+    settings = Settings(LABELS, TOLERANCES, LESIONS)
     found = [
         evaluate_cases(order, settings, "code", tmp_path / f"{workers}", workers)
         for workers, order in ((1, comparisons), (2, comparisons[::-1]))

@@ -397,6 +397,43 @@ def test_regions_need_their_order(project, labels, order, message):
 
 
 @pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"evaluated_regions": {"anterior": [1]}}, "evaluated_regions: 'anterior' is one of the"),
+        ({"evaluated_regions": {"whole": [1, 3]}}, r"regions\.whole: .* \[1, 2\], found \[3\]"),
+        ({"evaluated_regions": {"whole": 1}}, r"evaluated_regions\.whole: 1 is not of type"),
+        ({"evaluated_regions": {"all": [1]}}, r"evaluated_regions: 'all' should not be valid"),
+        ({"surface_tolerance_mm": 0}, "surface_tolerance_mm: 0 is less than or equal to"),
+        ({"surface_tolerance_mm": {"anterior": -1}}, r"surface_tolerance_mm\.anterior: -1 is less"),
+        ({"surface_tolerance_mm": {"anterior": 1}}, "surface_tolerance_mm: .* missing: posterior"),
+        (
+            {"evaluated_regions": {"whole": [1, 2]}, "surface_tolerance_mm": {"anterior": 1}},
+            "surface_tolerance_mm: .* missing: posterior, whole",
+        ),
+    ],
+)
+def test_impossible_evaluations_are_refused(project, keys, message):
+    with pytest.raises(ValueError, match=rf"hippocampus\.yaml: .*{message}"):
+        described(project, **keys)
+
+
+def test_regions_are_measured_beside_the_labels(project):
+    described(project, evaluated_regions={"whole": [1, 2]}, surface_tolerance_mm=2)
+    run = Run(configuration())
+    expected = {"background": 0, "anterior": 1, "posterior": 2, "whole": [1, 2]}
+    assert run.measured("hippocampus") == expected
+    assert run.tolerances_mm("hippocampus") == {"anterior": 2, "posterior": 2, "whole": 2}
+    tolerances = {"anterior": 1, "posterior": 2, "whole": 3}
+    run.datasets["hippocampus"]["surface_tolerance_mm"] = tolerances
+    assert run.tolerances_mm("hippocampus") == tolerances
+    del run.datasets["hippocampus"]["surface_tolerance_mm"]
+    assert run.tolerances_mm("hippocampus") == {}
+    before = run.description("hippocampus")
+    run.datasets["hippocampus"]["evaluated_regions"] = {}
+    assert run.description("hippocampus") == before
+
+
+@pytest.mark.parametrize(
     ("rule", "message"),
     [
         ({}, r"lesions: 'labels' is a required property"),

@@ -36,6 +36,17 @@ def choose(*parts, members=MEMBERS, metric=DICE):
     return select_predictor(arrange(table, ["dice"]), members, "dice", metric)
 
 
+def test_evaluated_regions_have_no_part_in_the_choice():
+    parts = [rows("a", [0.9] * 4), rows("b", [0.8] * 4)]
+    parts += [rows("a", [0.1] * 4, label="region"), rows("b", [0.9] * 4, label="region")]
+    table = pd.DataFrame([row for part in parts for row in part])
+    chosen = [
+        select_predictor(arrange(table, ["dice"], apart), MEMBERS, "dice", DICE)["predictor"]
+        for apart in ([], ["region"])
+    ]
+    assert chosen == ["b", "a"]
+
+
 def test_the_best_mean_is_chosen_and_all_are_ranked():
     choice = choose(
         rows("a", [0.9, 0.8, 0.7, 0.6]),
@@ -216,7 +227,7 @@ def test_the_script_writes_the_choice(tmp_path):
         for row in found:
             del row["predictor"]
         write_rows(tables[name], found, list(found[0]))
-    main(tables, MEMBERS, "dice", tmp_path / "best.json")
+    main(tables, MEMBERS, "dice", [], tmp_path / "best.json")
     choice = json.loads((tmp_path / "best.json").read_text())
     assert (choice["predictor"], choice["metric"], choice["better"]) == ("b", "dice", "higher")
     assert choice["in_sample"]["mean"] == 0.75

@@ -131,6 +131,15 @@ def test_the_order_of_rows_does_not_matter():
     pd.testing.assert_frame_equal(summary_of(metrics), summary_of(shuffled), check_exact=True)
 
 
+def test_an_evaluated_region_is_summarised_but_no_part_of_the_mean_over_labels():
+    metrics = table({"1": (0.5, 1.0), "2": (0.7, 0.0)})
+    summary = summarise(arrange(metrics, ["dice"], ["b"]), GROUPS, seed=1)
+    assert row(summary, "b")["mean"] == pytest.approx(0.5)
+    same = ["n", "mean", "sd", "median", "min", "max"]
+    expected = row(summary, "a")
+    assert {key: row(summary, ALL)[key] for key in same} == {key: expected[key] for key in same}
+
+
 def test_predictors_that_are_not_paired_are_refused():
     parts = [
         table({"1": (0.5, 1.0), "2": (0.5, 1.0)}),

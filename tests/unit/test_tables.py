@@ -133,7 +133,7 @@ def test_the_summary_is_written_in_every_format(written, tmp_path):
     tables, cases = written
     names = {"csv": "csv", "markdown": "md", "latex": "tex", "html": "html"}
     output = {name: tmp_path / f"summary.{suffix}" for name, suffix in names.items()}
-    summarise_metrics.main(tables, cases, TITLES, "Title", 1, RULE, PUBLISHED, output)
+    summarise_metrics.main(tables, cases, TITLES, "Title", ["b"], 1, RULE, PUBLISHED, output)
     summary = pd.read_csv(output["csv"], keep_default_na=False, na_values=[""])
     published = summary["published"].notna()
     assert set(summary.loc[~published, "predictor"]) == {"p", "q"}
@@ -145,6 +145,7 @@ def test_the_summary_is_written_in_every_format(written, tmp_path):
         text = output[name].read_text()
         for part in ("Model P", "Cross-validation", "Dice", "0.85", "Somebody 2020"):
             assert part in text, (name, part)
+        assert ("No part of the label all: b." in text) == (name != "latex")
     assert output["html"].read_text().count("<table") == 8
     assert 'class="published"' in output["html"].read_text()
 
@@ -154,7 +155,7 @@ def test_comparisons_are_written_and_drawn(written, tmp_path, chosen):
     tables, cases = written
     tables = {name: tables[name] for name in chosen}
     output = {"csv": tmp_path / "comparisons.csv", "html": tmp_path / "comparisons.html"}
-    compare_predictors.main(tables, cases, TITLES, "Title", 1, output)
+    compare_predictors.main(tables, cases, TITLES, "Title", ["b"], 1, output)
     found = pd.read_csv(output["csv"])
     assert len(found) == (4 * 2 * 2 * 3 if chosen == "pq" else 0)
     assert "effect_size" in found

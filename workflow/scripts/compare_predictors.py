@@ -8,7 +8,7 @@ from segflow.content import replacing
 from segflow.job import logged
 from segflow.metrics import METRICS
 from segflow.summaries import arrange, read_metrics
-from segflow.tables import SPLITS, compared
+from segflow.tables import SPLITS, compared, left_out
 from segflow.web import page
 
 
@@ -17,18 +17,22 @@ def main(
     cases: Path,
     titles: dict[str, str],
     title: str,
+    regions: list[str],
     seed: int,
     output: dict[str, Path],
 ) -> None:
-    """Write the comparisons of the predictors' `tables` as CSV and HTML."""
+    """Write the comparisons of the predictors' `tables` as CSV and HTML.
+
+    Evaluated `regions` have no part in the mean over labels.
+    """
     groups = {case.case: case.group for case in read_cases(cases)}
-    splits = arrange(read_metrics(tables), list(PERFECT))
+    splits = arrange(read_metrics(tables), list(PERFECT), regions)
     better = {name: METRICS[name].better for name in PERFECT}
     comparisons = compare(splits, better, groups, seed)
     with replacing(output["csv"]) as path:
         comparisons.to_csv(path, index=False, float_format="%.6g")
     if len(comparisons):
-        notes = [READING, METHOD]
+        notes = [READING, *left_out(regions), METHOD]
         sections = {
             f"{SPLITS[split.split]}, after post-processing": compared(
                 comparisons, split.split, titles
@@ -48,6 +52,7 @@ if __name__ == "__main__":
             cases=Path(snakemake.input.cases),
             titles=snakemake.params.titles,
             title=snakemake.params.title,
+            regions=snakemake.params.regions,
             seed=snakemake.params.seed,
             output={name: Path(path) for name, path in snakemake.output.items()},
         )

@@ -22,7 +22,7 @@ def main(
     splits: Path,
     folds: list[int],
     labels: dict,
-    tolerance_mm: float | None,
+    tolerances_mm: dict[str, float],
     lesion_rule: dict | None,
     raw: Path,
     code: str,
@@ -68,7 +68,7 @@ def main(
             comparisons.append(Comparison(references / name, table.parent / name, about))
     flat = all(case.shape.split()[0] == "1" for case in known)
     rule = lesion_rule and LesionRule(**{**lesion_rule, "labels": tuple(lesion_rule["labels"])})
-    settings = Settings(labels, tolerance_mm, rule, flat)
+    settings = Settings(labels, tolerances_mm, rule, flat)
     case_mb = max(case.n_voxels for case in known) * BYTES_PER_VOXEL / 1e6
     workers = count_workers(threads, memory_mb, case_mb, len(comparisons))
     folder = metrics.parent / "evaluation"
@@ -85,7 +85,7 @@ if __name__ == "__main__":
             splits=Path(snakemake.input.splits),
             folds=snakemake.params.folds,
             labels=snakemake.params.labels,
-            tolerance_mm=snakemake.params.tolerance_mm,
+            tolerances_mm=snakemake.params.tolerances_mm,
             lesion_rule=snakemake.params.lesions,
             raw=Path(snakemake.params.raw),
             code=snakemake.params.code,

@@ -13,7 +13,8 @@ def main(
 ) -> None:
     """Draw channels, reference, prediction and post-processed prediction of three cases."""
     table = read_metrics({"": metrics})
-    table = table[(table["split"] == split) & (table["stage"] == "postprocessed")]
+    chosen = (table["split"] == split) & (table["stage"] == "postprocessed")
+    table = table[chosen & table["label"].isin(list(labels))]
     ranking = table.groupby("case")["dice"].mean().dropna().sort_values(kind="stable")
     if ranking.empty:
         save(draw_message(f"No {split} case has a reference."), figure)

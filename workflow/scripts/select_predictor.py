@@ -10,10 +10,17 @@ from segflow.summaries import arrange, read_metrics
 
 
 def main(
-    tables: dict[str, Path], members: dict[str, dict[str, float]], metric: str, choice: Path
+    tables: dict[str, Path],
+    members: dict[str, dict[str, float]],
+    metric: str,
+    regions: list[str],
+    choice: Path,
 ) -> None:
-    """Rank the predictors of the `tables` by a `metric` and write the `choice`."""
-    splits = arrange(read_metrics(tables), [metric])
+    """Rank the predictors of the `tables` by a `metric` and write the `choice`.
+
+    Evaluated `regions` have no part in it.
+    """
+    splits = arrange(read_metrics(tables), [metric], regions)
     write_json(choice, select_predictor(splits, members, metric, METRICS[metric]))
 
 
@@ -23,5 +30,6 @@ if __name__ == "__main__":
             tables={Path(path).parent.name: Path(path) for path in snakemake.input.metrics},
             members=snakemake.params.members,
             metric=snakemake.params.metric,
+            regions=snakemake.params.regions,
             choice=Path(snakemake.output.choice),
         )

@@ -21,6 +21,7 @@ from segflow.tables import (
     SPLITS,
     bands,
     before_and_after,
+    left_out,
     one_line,
     overview,
 )
@@ -32,6 +33,7 @@ def main(
     cases: Path,
     titles: dict[str, str],
     title: str,
+    regions: list[str],
     seed: int,
     rule: dict | None,
     publications: dict[str, dict],
@@ -39,18 +41,19 @@ def main(
 ) -> None:
     """Write the summary of the `tables` of each predictor as CSV, Markdown, LaTeX and HTML.
 
-    The `rule` of clinical bands may be None; `publications` are published results.
+    Evaluated `regions` have no part in the mean over labels. The `rule` of clinical bands may be
+    None; `publications` are published results.
     """
     metrics = read_metrics(tables)
     groups = {case.case: case.group for case in read_cases(cases)}
-    splits = arrange(metrics, [*METRICS, *VOLUMES, *AREAS])
+    splits = arrange(metrics, [*METRICS, *VOLUMES, *AREAS], regions)
     published = published_results(publications)
     summary = summarise(splits, groups, seed)
     summary = pd.concat([summary, published], ignore_index=True)
     summary = summary.astype(dict.fromkeys(["n", "n_undefined", "n_infinite"], "Int64"))
     with replacing(output["csv"]) as path:
         summary.to_csv(path, index=False, float_format="%.6g")
-    changed = changes(arrange(metrics, BEFORE_AND_AFTER), groups, seed)
+    changed = changes(arrange(metrics, BEFORE_AND_AFTER, regions), groups, seed)
     others = [name for name in SHOWN if name not in MAIN]
     sections = {}
     for split in splits:
@@ -67,7 +70,7 @@ def main(
             )
         shown[f"{where}: further metrics"] = overview(summary, name, others, titles)
         sections |= {heading: table for heading, table in shown.items() if len(table)}
-    notes = [READING, CHANGE, *([PUBLISHED] if publications else [])]
+    notes = [READING, *left_out(regions), CHANGE, *([PUBLISHED] if publications else [])]
     markdown, latex = [f"# {title}", *notes], []
     for heading, table in sections.items():
         plain = one_line(table)
@@ -88,6 +91,7 @@ if __name__ == "__main__":
             cases=Path(snakemake.input.cases),
             titles=snakemake.params.titles,
             title=snakemake.params.title,
+            regions=snakemake.params.regions,
             seed=snakemake.params.seed,
             rule=snakemake.params.bands,
             publications=snakemake.params.published,

@@ -72,9 +72,9 @@ def compare(
     """Compare all pairs of predictors.
 
     The observation is a group: cases of one patient are not independent, so their differences are
-    averaged first. The label ``all`` is, case by case, the mean of the differences over labels.
-    Where infinite differences of both signs meet in such a mean, neither predictor is better, and
-    it is 0.
+    averaged first. The label ``all`` is, case by case, the mean of the differences over labels,
+    evaluated regions left out. Where infinite differences of both signs meet in such a mean,
+    neither predictor is better, and it is 0.
 
     Parameters
     ----------
@@ -126,8 +126,9 @@ def _compare_metric(
     first, second = (split.values[side, stage, :, :, metric] for side in pairs.T)
     found = differences(first, second, PERFECT[name])
     lone = np.isnan(first) != np.isnan(second)
-    found = np.concatenate([found, _mean(found, 2)[:, :, None]], axis=2)
-    lone = np.concatenate([lone, lone.any(axis=2, keepdims=True)], axis=2)
+    found = np.concatenate([found, _mean(found[:, :, split.averaged], 2)[:, :, None]], axis=2)
+    lone_in_mean = lone[:, :, split.averaged].any(axis=2, keepdims=True)
+    lone = np.concatenate([lone, lone_in_mean], axis=2)
     averaged = np.moveaxis(_group_means(found, split.cases, groups), 1, 0)
     table = pd.DataFrame(
         [
@@ -167,7 +168,7 @@ def changes(splits: list[SplitMetrics], groups: dict[str, str], seed: int) -> pd
         before, after = split.values[:, 0], split.values[:, 1]
         perfect = np.array([PERFECT.get(name, np.nan) for name in split.metrics])
         found = differences(after, before, perfect)
-        found = np.concatenate([found, _mean(found, 2)[:, :, None]], axis=2)
+        found = np.concatenate([found, _mean(found[:, :, split.averaged], 2)[:, :, None]], axis=2)
         columns = pd.MultiIndex.from_product(
             [split.predictors, [*split.labels, ALL], split.metrics],
             names=["predictor", "label", "metric"],

@@ -1,7 +1,7 @@
 """Comparison of predicted label maps with their references, case by case."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -27,8 +27,8 @@ class Settings:
     ----------
     labels : dict of str to int or list of int
         Labels and regions by name, as in a data set's description; the background is left out.
-    tolerance_mm : float or None
-        Of the normalised surface Dice, which is NaN without it.
+    tolerances_mm : dict of str to float
+        Tolerance of the normalised surface Dice of each label, which is NaN without one.
     lesions : LesionRule or None
         What counts as a lesion, and as found; None if there are no lesions.
     flat : bool
@@ -36,7 +36,7 @@ class Settings:
     """
 
     labels: Labels
-    tolerance_mm: float | None = None
+    tolerances_mm: dict[str, float] = field(default_factory=dict)
     lesions: LesionRule | None = None
     flat: bool = False
 
@@ -90,7 +90,7 @@ def evaluate_case(
         size = voxel_mm3 if settings.flat else voxel_mm3 / 1000
         metrics[name] = {
             **overlap(histogram, members, size, settings.flat),
-            **surface_metrics(*masks, grid.spacing_mm, settings.tolerance_mm),
+            **surface_metrics(*masks, grid.spacing_mm, settings.tolerances_mm.get(name)),
         }
         if settings.lesions and name in settings.lesions.labels:
             found, rows = compare_lesions(*masks, voxel_mm3, settings.lesions, settings.flat)

@@ -14,7 +14,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from segflow.content import content_key
-from segflow.labels import foreground_values
+from segflow.labels import Labels, foreground, foreground_values
 
 PROJECT = Path(__file__).parents[3]
 SCHEMAS = PROJECT / "config" / "schemas"
@@ -25,7 +25,7 @@ PLANNERS = {
     "resenc_l": ("nnUNetPlannerResEncL", "nnUNetResEncUNetLPlans"),
     "resenc_xl": ("nnUNetPlannerResEncXL", "nnUNetResEncUNetXLPlans"),
 }
-EVALUATION_KEYS = ("surface_tolerance_mm", "lesions", "bands")  # of a data set
+EVALUATION_KEYS = ("evaluated_regions", "surface_tolerance_mm", "lesions", "bands")  # of data sets
 
 
 def check(value: dict, schema: str, where: str) -> dict:
@@ -184,6 +184,7 @@ def _check_labels(dataset: dict, where: str) -> None:
             f"{where}: labels: values must be consecutive integers, found {values}; reading."
             "label_values brings others there"
         )
+    _check_evaluated_regions(dataset, where)
     _check_lesions(dataset, where)
     regions = [value for value in dataset["labels"].values() if isinstance(value, list)]
     needed = len(dataset["labels"]) - 1 if regions else 0
@@ -192,6 +193,27 @@ def _check_labels(dataset: dict, where: str) -> None:
         raise ValueError(
             f"{where}: regions_class_order: needs {needed} values, one for each label or region "
             f"but the background (none if there are no regions), found {len(order)}"
+        )
+
+
+def _check_evaluated_regions(dataset: dict, where: str) -> None:
+    """Refuse regions that are labels already or hold unknown values, and lacking tolerances."""
+    regions = dataset["evaluated_regions"]
+    if doubled := sorted(regions.keys() & dataset["labels"].keys()):
+        raise ValueError(f"{where}: evaluated_regions: {doubled[0]!r} is one of the labels, too")
+    values = foreground_values(dataset["labels"])
+    for name, wanted in regions.items():
+        if unknown := sorted(set(wanted) - set(values)):
+            raise ValueError(
+                f"{where}: evaluated_regions.{name}: labels have the values {values}, "
+                f"found {unknown}"
+            )
+    tolerances = dataset.get("surface_tolerance_mm")
+    names = (dataset["labels"].keys() | regions.keys()) - {"background"}
+    if isinstance(tolerances, dict) and (wrong := sorted(tolerances.keys() ^ names)):
+        raise ValueError(
+            f"{where}: surface_tolerance_mm: needs one number, or one for each of "
+            f"{', '.join(sorted(names))}; unknown or missing: {', '.join(wrong)}"
         )
 
 
@@ -421,6 +443,18 @@ class Run:
         """
         described = sorted(self.datasets[dataset].items())
         return {key: value for key, value in described if key not in EVALUATION_KEYS}
+
+    def measured(self, dataset: str) -> Labels:
+        """Return the labels and regions that are evaluated."""
+        described = self.datasets[dataset]
+        return described["labels"] | described["evaluated_regions"]
+
+    def tolerances_mm(self, dataset: str) -> dict[str, float]:
+        """Return the tolerance of the surface Dice of each label and region, if there is one."""
+        found = self.datasets[dataset].get("surface_tolerance_mm", {})
+        if isinstance(found, dict):
+            return found
+        return dict.fromkeys(foreground(self.measured(dataset)), found)
 
     def part_rule(self, dataset: str) -> dict[str, Any]:
         """Return the parameters of `segflow.parts.PartRule` of a data set."""

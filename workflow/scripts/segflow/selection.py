@@ -39,7 +39,7 @@ def list_candidates(split: SplitMetrics, n_members: dict[str, int]) -> list[Cand
     n_members : dict of str to int
         Number of models of each predictor.
     """
-    values = mean_of_defined(split.values[..., 0], axis=3)
+    values = mean_of_defined(split.values[..., split.averaged, 0], axis=3)
     return [
         Candidate(predictor, stage, n_members[predictor], values[row, column])
         for row, predictor in enumerate(split.predictors)

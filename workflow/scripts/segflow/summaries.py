@@ -1,5 +1,6 @@
 """Summaries of per-case metrics."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,8 @@ class SplitMetrics:
         ``val`` or ``test``.
     predictors, stages, cases, labels, metrics : list of str
         Names along the axes; predictors and cases are sorted.
+    averaged : list of int
+        Places of the labels whose mean is the label ``all``.
     folds : list of str
         Fold of each case.
     values : ndarray of float
@@ -39,11 +42,14 @@ class SplitMetrics:
     cases: list[str]
     labels: list[str]
     metrics: list[str]
+    averaged: list[int]
     folds: list[str]
     values: np.ndarray
 
 
-def arrange(metrics: pd.DataFrame, names: list[str]) -> list[SplitMetrics]:
+def arrange(
+    metrics: pd.DataFrame, names: list[str], apart: Collection[str] = ()
+) -> list[SplitMetrics]:
     """Arrange per-case metrics as arrays in which all predictors have the same cases.
 
     Parameters
@@ -52,6 +58,8 @@ def arrange(metrics: pd.DataFrame, names: list[str]) -> list[SplitMetrics]:
         One row for each predictor, split, stage, case and label, with the metrics as columns.
     names : list of str
         Metrics to take; those that the table does not have are left out.
+    apart : collection of str
+        Evaluated regions: labels that no mean over labels is to count a second time.
 
     Returns
     -------
@@ -94,7 +102,19 @@ def arrange(metrics: pd.DataFrame, names: list[str]) -> list[SplitMetrics]:
         values = wide.to_numpy(float).reshape(shape).swapaxes(3, 4)
         fold_of = dict(zip(part["case"], part["fold"], strict=True))
         folds = [fold_of[case] for case in cases]
-        found.append(SplitMetrics(split, predictors, stages, cases, labels, names, folds, values))
+        found.append(
+            SplitMetrics(
+                split=split,
+                predictors=predictors,
+                stages=stages,
+                cases=cases,
+                labels=labels,
+                metrics=names,
+                averaged=[place for place, label in enumerate(labels) if label not in apart],
+                folds=folds,
+                values=values,
+            )
+        )
     return found
 
 
@@ -142,7 +162,8 @@ def summarise(splits: list[SplitMetrics], groups: dict[str, str], seed: int) -> 
     DataFrame
         One row for each predictor, split, stage, fold, label and metric. The fold ``all`` is over
         all cases; validation cases have a row for each fold, too. The label ``all`` is, case by
-        case, the mean over the labels in which the metric is defined, and infinite if one is.
+        case, the mean over the labels in which the metric is defined, and infinite if one is;
+        evaluated regions have no part in it.
         ``n`` is the number of cases in which the metric is defined, ``n_undefined`` in which it
         is not, ``n_infinite`` that of infinite values among the ``n``. Mean, sample standard
         deviation and the 95 % interval of the mean (``ci_low`` and ``ci_high``, only for the fold
@@ -156,7 +177,7 @@ def summarise(splits: list[SplitMetrics], groups: dict[str, str], seed: int) -> 
     """
     parts = []
     for split in splits:
-        together = mean_of_defined(split.values, axis=3)[:, :, :, None]
+        together = mean_of_defined(split.values[:, :, :, split.averaged], axis=3)[:, :, :, None]
         # Cases first; the rest are the columns: predictors, stages, labels, metrics.
         values = np.moveaxis(np.concatenate([split.values, together], axis=3), 2, 0)
         columns = pd.MultiIndex.from_product(

@@ -43,6 +43,11 @@ PUBLISHED = (
 )
 
 
+def left_out(regions: list[str]) -> list[str]:
+    """Say which evaluated regions the mean over labels leaves out, if there are any."""
+    return [f"No part of the label {ALL}: {', '.join(regions)}."] if regions else []
+
+
 def heading(metric: str) -> str:
     """Return the title of a metric with its unit."""
     shown = SHOWN[metric]
