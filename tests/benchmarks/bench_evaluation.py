@@ -1,7 +1,7 @@
 """Evaluation, post-processing search and ensembling beside nnU-Net's commands.
 
-Label maps are real ones of kidneys (KiTS) and of the abdomen (AMOS), where they are there; the
-predictions are made from them: shifted, with false components and holes.
+Label maps are real ones of kidneys (KiTS) and of the abdomen (AMOS), where they are there, and of
+the hippocampus; the predictions are made from them: shifted, with false components and holes.
 """
 
 import json
@@ -9,7 +9,7 @@ import math
 import os
 import pickle
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -21,14 +21,13 @@ from project import ROOT
 
 DATA = ROOT.parent / "shared/data"
 AMOS = DATA / "amos22/labelsVa/amos_0013.nii.gz"
-N_MAPS = 12
-N_AMOS = 4
 N_MEMBERS = 5
 N_ENSEMBLED = 4
 N_RUNS = 3  # of each pair
 WORKERS = os.cpu_count()
 LABELS = {"background": 0, "kidney": 1, "tumour": 2, "cyst": 3}
 ORGANS = {"background": 0} | {f"organ_{value}": value for value in range(1, 16)}
+HALVES = {"background": 0, "anterior": 1, "posterior": 2}
 TOLERANCE_MM = 2.0
 LARGE = (600, 512, 512)
 # How the work grows whose cost must not grow faster, and what is kept then.
@@ -37,36 +36,70 @@ KEPT = {"voxels": 1, "labels": 2, "cases": 1}
 MEMBERS = (5, 10, 20)
 
 
-def real_label_maps() -> list[Path]:
-    """Return the label maps of KiTS.
+@dataclass(frozen=True)
+class Maps:
+    """Real label maps, each of which may stand for several cases.
 
-    Raises
-    ------
-    FileNotFoundError
-        If there are none.
+    Parameters
+    ----------
+    what : str
+        What they show.
+    count : int
+        Number of cases.
+    labels : dict of str to int
+        Their labels.
+    folder, pattern : Path, str
+        Where they are.
     """
-    paths = sorted(DATA.glob("kits*/case_*/segmentation.nii.gz"))
-    if not paths:
-        raise FileNotFoundError(f"{DATA}: expected label maps in kits19 and kits23, found none")
-    return paths
+
+    what: str
+    count: int
+    labels: dict[str, int]
+    folder: Path
+    pattern: str
+
+    def find(self) -> list[Path]:
+        """Return the label maps.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there are none.
+        """
+        paths = sorted(self.folder.glob(self.pattern))
+        if not paths:
+            raise FileNotFoundError(f"{self.folder}: expected {self.pattern}, found none")
+        return paths
 
 
-def make_folders(folder: str, count: str, organs: str = "") -> None:
-    """Write references and predictions of `count` cases, and what nnU-Net needs beside them."""
+MAPS = {
+    "kits": Maps("KiTS", 12, LABELS, DATA, "kits*/case_*/segmentation.nii.gz"),
+    "amos": Maps("AMOS", 4, ORGANS, AMOS.parent, AMOS.name),
+    "hippocampus": Maps(
+        "hippocampi", 50, HALVES, ROOT / "resources/Task04_Hippocampus", "labelsT[rs]/*.nii.gz"
+    ),
+}
+
+
+def make_folders(folder: str, maps: str, count: str = "0") -> None:
+    """Write references and predictions, and what nnU-Net needs beside them.
+
+    Of as many cases as there usually are of such maps unless `count` says how many.
+    """
     from segflow.images import read_labels, write_image
 
     for name in ("references", "predictions"):
         Path(folder, name).mkdir(parents=True)
-    sources = [AMOS] if organs else real_label_maps()
+    sources = MAPS[maps].find()
     references = []
-    for number in range(int(count)):
+    for number in range(int(count) or MAPS[maps].count):
         label_map, grid = read_labels(sources[number % len(sources)])
         references.append(Path(folder, "references", f"case_{number:03d}.nii.gz"))
         write_image(references[-1], label_map.astype(np.uint8), grid)
     make_predictions(references, Path(folder, "predictions"), seed=1)
     dataset = {
         "channel_names": {"0": "CT"},
-        "labels": ORGANS if organs else LABELS,
+        "labels": MAPS[maps].labels,
         "file_ending": ".nii.gz",
         "overwrite_image_reader_writer": "SimpleITKIO",
     }
@@ -75,13 +108,13 @@ def make_folders(folder: str, count: str, organs: str = "") -> None:
     Path(folder, "plans.json").write_text(json.dumps(plans))
 
 
-def evaluate_overlap(folder: str, organs: str = "") -> None:
+def evaluate_overlap(folder: str, maps: str) -> None:
     """Count what nnU-Net counts, of all cases."""
     from segflow.workers import map_cases
 
     names = sorted(path.name for path in Path(folder, "references").iterdir())
     pairs = [(Path(folder, "references", n), Path(folder, "predictions", n)) for n in names]
-    work = partial(_overlap, labels=ORGANS if organs else LABELS)
+    work = partial(_overlap, labels=MAPS[maps].labels)
     rows = dict(map_cases(work, pairs, WORKERS, "overlap"))
     Path(folder, "overlap.json").write_text(json.dumps([rows[pair] for pair in pairs]))
 
@@ -95,7 +128,7 @@ def _overlap(pair: tuple[Path, Path], labels: dict[str, int]) -> dict:
     return {name: overlap(histogram, [value], 1.0) for name, value in labels.items() if value}
 
 
-def evaluate(folder: str, organs: str = "") -> None:
+def evaluate(folder: str, maps: str) -> None:
     """Measure everything, distances included."""
     from segflow.evaluation import Comparison, Settings, evaluate_cases
 
@@ -104,7 +137,8 @@ def evaluate(folder: str, organs: str = "") -> None:
         Comparison(path, Path(folder, "predictions", path.name), {"case": path.name})
         for path in references
     ]
-    settings = Settings(ORGANS if organs else LABELS, TOLERANCE_MM)
+    labels = MAPS[maps].labels
+    settings = Settings(labels, dict.fromkeys(labels, TOLERANCE_MM))
     shutil.rmtree(Path(folder, "evaluation"), ignore_errors=True)
     evaluate_cases(comparisons, settings, "", Path(folder, "evaluation"), WORKERS)
 
@@ -119,22 +153,19 @@ def nnunet(folder: Path, command: str, *options: str | Path | int) -> Cost:
 
 
 def bench_evaluate(folder: Path) -> list[dict]:
-    """Evaluate a folder of label maps, with three labels and with fifteen."""
-    rows = []
-    for organs, what in (("", f"{N_MAPS} label maps of KiTS"), ("organs", f"{N_AMOS} of AMOS")):
-        rows += _bench_evaluate(folder / (organs or "kits"), organs, what)
-    return rows
+    """Evaluate folders of label maps: large ones, with many labels, and small ones."""
+    return [row for maps in MAPS for row in _bench_evaluate(folder / maps, maps)]
 
 
-def _bench_evaluate(folder: Path, organs: str, what: str) -> list[dict]:
-    count = N_AMOS if organs else N_MAPS
-    alone("bench_evaluation.make_folders", folder, count, organs)
+def _bench_evaluate(folder: Path, name: str) -> list[dict]:
+    alone("bench_evaluation.make_folders", folder, name)
+    what = f"{MAPS[name].count} label maps of {MAPS[name].what}"
     files = ["-djfile", folder / "dataset.json", "-pfile", folder / "plans.json"]
     maps = folder / "references", folder / "predictions"
     overlap, everything, theirs = medians(
         N_RUNS,
-        lambda: alone("bench_evaluation.evaluate_overlap", folder, organs),
-        lambda: alone("bench_evaluation.evaluate", folder, organs),
+        lambda: alone("bench_evaluation.evaluate_overlap", folder, name),
+        lambda: alone("bench_evaluation.evaluate", folder, name),
         lambda: nnunet(folder, "nnUNetv2_evaluate_folder", *maps, *files),
     )
     peer = "nnUNetv2_evaluate_folder (overlap only)"
@@ -144,7 +175,7 @@ def _bench_evaluate(folder: Path, organs: str, what: str) -> list[dict]:
     ]
 
 
-def search(folder: str) -> None:
+def search(folder: str, maps: str) -> None:
     """Tabulate all cases and search the whole space, cross-fitting over folds included."""
     from segflow.content import write_json
     from segflow.postprocessing_search import Cohort, Search, search, tabulate_cases
@@ -154,26 +185,31 @@ def search(folder: str) -> None:
         for kind in ("references", "predictions")
     ]
     shutil.rmtree(Path(folder, "components"), ignore_errors=True)
-    keys = dict.fromkeys(paths[0], "")
-    tables = tabulate_cases(Path(folder, "components"), *paths, keys, LABELS, WORKERS)
+    keys, labels = dict.fromkeys(paths[0], ""), MAPS[maps].labels
+    tables = tabulate_cases(Path(folder, "components"), *paths, keys, labels, WORKERS)
     folds = {case: number % N_MEMBERS for number, case in enumerate(keys)}
-    write_json(Path(folder, "search.json"), search(Cohort(tables, LABELS), Search(), folds))
+    write_json(Path(folder, "search.json"), search(Cohort(tables, labels), Search(), folds))
 
 
 def bench_search(folder: Path) -> list[dict]:
-    """Search for post-processing steps on a folder of label maps."""
-    alone("bench_evaluation.make_folders", folder, N_MAPS)
+    """Search for post-processing steps on folders of label maps."""
+    return [_bench_search(folder / maps, maps) for maps in ("kits", "hippocampus")]
+
+
+def _bench_search(folder: Path, name: str) -> dict:
+    alone("bench_evaluation.make_folders", folder, name)
     options = ["-i", folder / "predictions", "-ref", folder / "references"]
     options += ["-plans_json", folder / "plans.json", "-dataset_json", folder / "dataset.json"]
     options += ["--remove_postprocessed"]
     mine, theirs = medians(
         N_RUNS,
-        lambda: alone("bench_evaluation.search", folder),
+        lambda: alone("bench_evaluation.search", folder, name),
         lambda: nnunet(folder, "nnUNetv2_determine_postprocessing", *options),
     )
     n_trials = len(json.loads((folder / "search.json").read_text())["trials"])
-    work = f"post-processing search on {N_MAPS} label maps of CT, {n_trials} candidates"
-    return [row(work, "nnUNetv2_determine_postprocessing (largest components)", mine, theirs)]
+    what = f"{MAPS[name].count} label maps of {MAPS[name].what}, {n_trials} candidates"
+    peer = "nnUNetv2_determine_postprocessing (largest components)"
+    return row(f"post-processing search on {what}", peer, mine, theirs)
 
 
 def surfaces_of(package: str, folder: str) -> None:
@@ -224,7 +260,7 @@ DISTANCES = {"segflow": _segflow, "surface-distance": _surface_distance, "MONAI"
 def bench_distances(folder: Path) -> list[dict]:
     """Measure HD95, ASSD and NSD with other packages, in one process."""
     n_maps = 3
-    alone("bench_evaluation.make_folders", folder, n_maps)
+    alone("bench_evaluation.make_folders", folder, "kits", n_maps)
     mine, *theirs = medians(
         N_RUNS,
         *(
@@ -258,7 +294,7 @@ def make_members(folder: str) -> None:
         plans = {"image_reader_writer": "SimpleITKIO", "label_manager": "LabelManager"}
         (path / "plans.json").write_text(json.dumps(plans))
     for number, case in enumerate(cases):
-        label_map, grid = read_labels(real_label_maps()[number])
+        label_map, grid = read_labels(MAPS["kits"].find()[number])
         label_map = np.ascontiguousarray(label_map[128:384, 128:384])
         image = Path(folder, "images", f"{case}_0000.nii.gz")
         write_image(image, label_map.astype(np.int16), replace(grid, shape=label_map.shape))
@@ -341,7 +377,7 @@ def make_large(folder: str) -> None:
 def bench_large(folder: Path) -> list[dict]:
     """Evaluate a volume of 512 x 512 x 600 voxels with 15 labels."""
     alone("bench_evaluation.make_large", folder)
-    mine = alone("bench_evaluation.evaluate", folder, "organs")
+    mine = alone("bench_evaluation.evaluate", folder, "amos")
     return [row("all metrics of a 512 x 512 x 600 volume with 15 labels", "-", mine, None)]
 
 
@@ -373,6 +409,6 @@ def bench_growth(folder: Path) -> list[dict]:
         for size in sizes:
             where = folder / f"{what}_{size}"
             alone("bench_evaluation.make_grown", where, *(KEPT | {what: size}).values())
-            mine = alone("bench_evaluation.evaluate", where, "organs")
+            mine = alone("bench_evaluation.evaluate", where, "amos")
             rows.append(row(f"all metrics, {size} x the {what}", "-", mine, None))
     return rows
