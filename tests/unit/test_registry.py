@@ -401,6 +401,8 @@ def test_regions_need_their_order(project, labels, order, message):
     [
         ({"evaluated_regions": {"anterior": [1]}}, "evaluated_regions: 'anterior' is one of the"),
         ({"evaluated_regions": {"whole": [1, 3]}}, r"regions\.whole: .* \[1, 2\], found \[3\]"),
+        ({"evaluated_regions": {"whole": [1, 1]}}, r"regions\.whole: .* non-unique elements"),
+        ({"labels": {"background": 0, "whole": [1, 2, 1]}}, r"labels\.whole: \[1, 2, 1\] is not"),
         ({"evaluated_regions": {"whole": 1}}, r"evaluated_regions\.whole: 1 is not of type"),
         ({"evaluated_regions": {"all": [1]}}, r"evaluated_regions: 'all' should not be valid"),
         ({"surface_tolerance_mm": 0}, "surface_tolerance_mm: 0 is less than or equal to"),
