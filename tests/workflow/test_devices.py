@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +10,7 @@ import time
 import pytest
 import torch
 
+from project import MODELS, make_project
 from segflow.content import read_json, write_json
 from segflow.devices import leased_devices
 from segflow.leases import held
@@ -59,6 +59,21 @@ if __name__ == "__main__":
 """
 
 
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """Everything that trainings need."""
+    models = {"tiny_3d": MODELS["tiny_3d"]}
+    project = make_project(tmp_path_factory.mktemp("prepared") / "project", models)
+    project.snakemake("plan", "preprocess")
+    return project
+
+
+@pytest.fixture
+def project(prepared, tmp_path):
+    """Return a copy that a test may change."""
+    return prepared.copy(tmp_path / "project")
+
+
 def test_trainings_wait_for_devices_of_their_own(project, monkeypatch, tmp_path):
     """Snakemake believes in two devices; another job has leased both."""
     monkeypatch.setenv("SEGFLOW_GPU_LEASES", str(tmp_path / "leases"))
@@ -66,10 +81,7 @@ def test_trainings_wait_for_devices_of_their_own(project, monkeypatch, tmp_path)
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     logs = [project.folder / f"logs/hippocampus/tiny_3d/train_fold/{fold}.log" for fold in (0, 1)]
     command = [sys.executable, "-m", "snakemake", "train", "--cores", "2", "--resources", "gpu=2"]
-    command += ["--forcerun", "train_fold", "--config", "fresh=true", "select={models: [tiny_3d]}"]
     with leased_devices(2):
-        for path in logs:
-            path.unlink()
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
         run = subprocess.Popen(
             command,
@@ -90,19 +102,15 @@ def test_trainings_wait_for_devices_of_their_own(project, monkeypatch, tmp_path)
 
 def test_a_fold_that_is_in_use_is_left_alone(project):
     folder = project.folder / FOLDER
-    before = (folder / "checkpoint_final.pth").stat().st_mtime_ns
-    options = ("--forcerun", "train_fold", "--config", "fresh=true")
+    folder.mkdir(parents=True)
     with held(folder):
-        text = project.snakemake(
-            "train", *options, "select={models: [tiny_3d], folds: [0]}", check=False
-        )
+        text = project.snakemake("train", "--config", "select={folds: [0]}", check=False)
     assert f"fold_0.lease: the folder is in use by process {os.getpid()} on " in text
-    assert (folder / "checkpoint_final.pth").stat().st_mtime_ns == before
+    assert list(folder.iterdir()) == []
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="several GPUs of one fold need Linux")
 def test_processes_that_share_a_batch_stop_and_go_on_together(project):
-    shutil.rmtree(project.folder / FOLDER)
     path = project.results / "nnUNet_preprocessed/Dataset004_hippocampus/tiny_3d.json"
     plans = read_json(path)
     plans["segflow"]["training"] |= {"iterations_per_epoch": 4}

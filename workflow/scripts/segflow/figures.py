@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from segflow.content import replacing
 from segflow.labels import Labels, foreground_values
@@ -211,7 +211,8 @@ def draw_metrics(metrics: pd.DataFrame, metric: str, name: str) -> Figure:
                     axis.plot(position + offsets, points, ".", color=colour, markersize=3)
             axis.set_xticks(range(len(labels)), labels)
             axis.set_xlim(-0.6, len(labels) - 0.4)
-            axis.set_title(f"{titles[split]} ({part['case'].nunique()} cases)", fontsize=10)
+            count = part["case"].nunique()
+            axis.set_title(f"{titles[split]} ({count} case{'s' * (count > 1)})", fontsize=10)
             axis.grid(axis="x", visible=False)
         axes[0, 0].set_ylabel(name)
         handles = [
@@ -453,6 +454,10 @@ def _draw_thresholds(axis: plt.Axes, choice: dict, scope: str, operation: str) -
             text += ", adopted" * trial["adopted"]
             axis.axhline(trial["objective"], color=colour, linestyle="--", label=text)
     axis.set_ylim(limits)
+    # Within a decade there may be no power of ten to read.
+    steps = (1, 2, 5) if max(volumes) < 30 * min(volumes) else (1,)
+    axis.xaxis.set_major_locator(LogLocator(subs=steps))
+    axis.xaxis.set_major_formatter("{x:g}")
     axis.xaxis.set_minor_formatter(NullFormatter())
     axis.ticklabel_format(axis="y", scilimits=(-2, 3))
     if axis.get_legend_handles_labels()[0]:
