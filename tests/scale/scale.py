@@ -23,7 +23,7 @@ COLUMNS += ["bytes_per_voxel"]
 DATASETS = (10, 33, 100)  # of 5 models and 5 folds
 CASES = (2_000, 20_000)
 # Growth of the cost over growth of the work: caches overflow, and machines are shared.
-TOLERANCE = 2.0
+TOLERANCE = 1.5
 SMALL_S = 3.0  # what takes less says nothing about growth
 PROGRAMS = Path(sys.executable).parent
 STEPS = (
