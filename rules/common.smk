@@ -97,6 +97,11 @@ def scored_lesions(wildcards) -> dict | None:
     return None if by_dice else RUN.datasets[wildcards.dataset]["lesions"]
 
 
+def evaluated_regions(wildcards) -> list[str]:
+    """Return the names of the regions that no mean over labels counts."""
+    return list(RUN.datasets[wildcards.dataset]["evaluated_regions"])
+
+
 def near_duplicates(wildcards) -> str | list:
     """Return the table of near-duplicates of a data set that asks for it."""
     wanted = "near_duplicates" in RUN.datasets[wildcards.dataset]

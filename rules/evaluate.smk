@@ -79,7 +79,7 @@ rule summarise_metrics:
         runtime=minutes(30),
     params:
         code=code_key("summarise_metrics"),
-        regions=lambda wildcards: list(RUN.datasets[wildcards.dataset]["evaluated_regions"]),
+        regions=evaluated_regions,
         title=lambda wildcards: RUN.datasets[wildcards.dataset]["title"],
         titles={name: RUN.title(name) for name in RUN.predictors},
         seed=config["seed"],
@@ -114,7 +114,7 @@ rule compare_predictors:
         runtime=minutes(30),
     params:
         code=code_key("compare_predictors"),
-        regions=lambda wildcards: list(RUN.datasets[wildcards.dataset]["evaluated_regions"]),
+        regions=evaluated_regions,
         title=lambda wildcards: RUN.datasets[wildcards.dataset]["title"],
         titles={name: RUN.title(name) for name in RUN.predictors},
         seed=config["seed"],
@@ -208,7 +208,7 @@ rule select_predictor:
         runtime=minutes(10),
     params:
         code=code_key("select_predictor"),
-        regions=lambda wildcards: list(RUN.datasets[wildcards.dataset]["evaluated_regions"]),
+        regions=evaluated_regions,
         members=RUN.predictors,
         metric=config["selection"]["metric"],
     script:

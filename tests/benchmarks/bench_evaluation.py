@@ -81,10 +81,10 @@ MAPS = {
 }
 
 
-def make_folders(folder: str, maps: str, count: str = "0") -> None:
+def make_folders(folder: str, maps: str, count: str = "") -> None:
     """Write references and predictions, and what nnU-Net needs beside them.
 
-    Of as many cases as there usually are of such maps unless `count` says how many.
+    There are `count` cases, or as many as `MAPS` says.
     """
     from segflow.images import read_labels, write_image
 
@@ -92,7 +92,7 @@ def make_folders(folder: str, maps: str, count: str = "0") -> None:
         Path(folder, name).mkdir(parents=True)
     sources = MAPS[maps].find()
     references = []
-    for number in range(int(count) or MAPS[maps].count):
+    for number in range(int(count or MAPS[maps].count)):
         label_map, grid = read_labels(sources[number % len(sources)])
         references.append(Path(folder, "references", f"case_{number:03d}.nii.gz"))
         write_image(references[-1], label_map.astype(np.uint8), grid)

@@ -63,7 +63,7 @@ def install(archive: Path, configuration: str, results: Path) -> tuple[int | str
     wanted = model.rpartition("__")[2]
     files = {path.name: path for path in found[model] if path.suffix == ".json"}
     checkpoints = sorted(path for path in found[model] if path.name == FINAL)
-    if len(checkpoints) > 1:  # as nnU-Net does
+    if len(checkpoints) > 1:  # nnU-Net, too, takes the network of all cases only alone
         checkpoints = [path for path in checkpoints if path.parent.name != "fold_all"]
     names = [*files, *(path.name for path in checkpoints)]
     if missing := sorted({"plans.json", "dataset.json", FINAL}.difference(names)):
