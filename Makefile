@@ -24,13 +24,14 @@ help:
 
 environment: $(READY)
 
-# The lock is installed by uv, itself in the locked version, which checks every hash.
+# The lock is installed by uv, itself in the locked version, which checks every hash. Bytecode is
+# compiled here once: where PYTHONDONTWRITEBYTECODE is set, every job would do it anew.
 $(READY): $(LOCK)
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else \
 	  f"Segflow needs Python 3.11 to 3.13, found {v[0]}.{v[1]}; use make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv --clear .venv
 	.venv/bin/python -m pip install --quiet "$$(sed -n 's/^\(uv==[^ ;]*\).*/\1/p' $(LOCK))"
-	.venv/bin/uv pip sync --quiet --python .venv/bin/python --require-hashes $(LOCK)
+	.venv/bin/uv pip sync --quiet --compile-bytecode --python .venv/bin/python --require-hashes $(LOCK)
 	@touch $@
 
 demo: $(READY)
@@ -39,7 +40,7 @@ demo: $(READY)
 
 # The environment is left as it is: a run may be using it.
 status:
-	@$(RUN) PYTHONPATH=workflow/scripts python -m segflow.status $(STATUS)
+	@$(RUN) PYTHONPATH=workflow/scripts python -m segflow.run.status $(STATUS)
 
 slurm: $(READY)
 	.venv/bin/uv pip install --quiet --python .venv/bin/python --require-hashes --requirement envs/slurm.txt
@@ -57,13 +58,14 @@ check: $(READY)
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) snakefmt --check Snakefile rules
+	$(RUN) PYTHONPATH=workflow/scripts lint-imports --no-cache
 	$(RUN) snakemake --lint
 
 bench: $(READY)
 	$(RUN) python tests/benchmarks/bench.py
 
 faults: $(READY)
-	$(RUN) PYTHONPATH=tests:workflow/scripts python -m faults.inject $(FAULTS)
+	$(RUN) PYTHONPATH=tests:tests/helpers:workflow/scripts python -m faults.inject $(FAULTS)
 
 scale: $(READY)
 	$(RUN) python tests/scale/scale.py

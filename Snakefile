@@ -28,11 +28,20 @@ include: "rules/ensemble.smk"
 include: "rules/postprocess.smk"
 include: "rules/evaluate.smk"
 include: "rules/report.smk"
+include: "rules/segment.smk"
 
 
 # For `make status`.
 onstart:
-    record_config(config)
+    record_start(config, workflow.dag, [rule.name for rule in workflow.rules])
+
+
+onsuccess:
+    record_end()
+
+
+onerror:
+    record_end()
 
 
 rule all:

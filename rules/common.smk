@@ -3,18 +3,17 @@
 from functools import cache
 from pathlib import Path
 
-from segflow.code import code_key, module_key, procedure
-from segflow.devices import count_gpus
-from segflow.environment import share_environment
-from segflow.jobs import record_config
-from segflow.locks import enter_run
-from segflow.parts import cases_of_part
-from segflow.registry import Run
-from segflow.sources import folder_state, state_of_sources
+from segflow.files.code import code_key, module_key, procedure, procedures
+from segflow.jobs.devices import count_gpus
+from segflow.jobs.environment import share_environment
+from segflow.run.locks import enter_run
+from segflow.run.recorder import record_end, record_start
+from segflow.datasets.parts import cases_of_part
+from segflow.run.configuration import Run, lasting
+from segflow.datasets.sources import folder_state, state_of_sources
 from snakemake.settings.types import ExecMode
 
 RUN = Run(config)
-PROCEDURES = ("preprocessing", "training", "prediction", "segmentation")
 RESULTS = config["pathvars"]["results"]
 share_environment()
 # Not in the jobs that a cluster runs by a Snakemake of their own.
@@ -69,6 +68,11 @@ def results_folder(wildcards) -> str:
     return RESULTS
 
 
+def nnunet_raw(wildcards) -> str:
+    """Return the folder of a data set in nnU-Net's raw layout."""
+    return f"{RESULTS}/nnUNet_raw/{RUN.nnunet_name(wildcards.dataset)}"
+
+
 def nnunet_name(wildcards) -> str:
     """Return nnU-Net's name of the data set."""
     return RUN.nnunet_name(wildcards.dataset)
@@ -76,7 +80,7 @@ def nnunet_name(wildcards) -> str:
 
 @cache
 def state_of_part(dataset: str, part: str) -> str:
-    """Return a key of the raw files of one part, or all, of a data set (see `segflow.sources`)."""
+    """Return a key of the raw files of one part, or all, of a data set (see `segflow.datasets.sources`)."""
     raw = RUN.raw_folder(dataset)
     record = Path(RESULTS, dataset, "cases", f"{part}_sources.json")
     try:
@@ -110,7 +114,7 @@ def near_duplicates(wildcards) -> str | list:
 
 def converter_key(wildcards) -> str:
     """Return a hash of the code of a data set's converter, which is no import of any script."""
-    return module_key(f"datasets/{RUN.datasets[wildcards.dataset]['converter']}")
+    return module_key(f"datasets.converters.{RUN.datasets[wildcards.dataset]['converter']}")
 
 
 def preprocessing_of(wildcards) -> str:
@@ -140,12 +144,6 @@ def base_plans(wildcards) -> str:
 def kept_or_temporary(path: str):
     """Mark an output as temporary unless the configuration keeps probabilities."""
     return path if config["keep_probabilities"] else temp(path)
-
-
-def recorded_config() -> dict:
-    """Return the part of the configuration that results depend on."""
-    passing = ("select", "new_images", "fresh", "pathvars")
-    return {key: value for key, value in config.items() if key not in passing}
 
 
 def members(pattern: str):

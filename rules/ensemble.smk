@@ -29,7 +29,7 @@ rule ensemble_predictions:
         regions_class_order=lambda wildcards: RUN.datasets[wildcards.dataset].get(
             "regions_class_order"
         ),
-        images=lambda wildcards: f"{RESULTS}/nnUNet_raw/{RUN.nnunet_name(wildcards.dataset)}",
+        images=nnunet_raw,
     script:
         "../workflow/scripts/ensemble_predictions.py"
 

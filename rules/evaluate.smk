@@ -47,7 +47,7 @@ rule evaluate_predictor:
         labels=lambda wildcards: RUN.measured(wildcards.dataset),
         tolerances_mm=lambda wildcards: RUN.tolerances_mm(wildcards.dataset),
         lesions=lambda wildcards: RUN.datasets[wildcards.dataset].get("lesions"),
-        raw=lambda wildcards: f"{RESULTS}/nnUNet_raw/{RUN.nnunet_name(wildcards.dataset)}",
+        raw=nnunet_raw,
     script:
         "../workflow/scripts/evaluate_predictor.py"
 

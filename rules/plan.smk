@@ -97,12 +97,12 @@ rule preprocess_cases:
         mem_mb=mem_mb(16000),
         runtime=minutes(480),
     params:
-        procedure=procedure("preprocessing"),
+        procedure=procedure("models.preprocessing"),
         nnunet_name=nnunet_name,
         results=results_folder,
         configuration=lambda wildcards: RUN.base_of(wildcards.preprocessing)[1],
     shell:
-        "python -m segflow.preprocessing --cases {input.cases} --plans {input.plans}"
+        "python -m preprocess_cases --cases {input.cases} --plans {input.plans}"
         " --configuration {params.configuration} --nnunet-name {params.nnunet_name}"
         " --results {params.results} --manifest {output.manifest} --part {wildcards.part}"
         " --threads {threads} --memory-mb {resources.mem_mb} > {log} 2> >(tee -a {log} >&2)"

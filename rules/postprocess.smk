@@ -36,7 +36,7 @@ rule search_postprocessing:
         options=config["postprocessing"],
         lesions=scored_lesions,
         seed=config["seed"],
-        references=lambda wildcards: f"{RESULTS}/nnUNet_raw/{RUN.nnunet_name(wildcards.dataset)}/labelsTr",
+        references=lambda wildcards: f"{nnunet_raw(wildcards)}/labelsTr",
     script:
         "../workflow/scripts/search_postprocessing.py"
 

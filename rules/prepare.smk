@@ -70,7 +70,7 @@ rule convert_dataset:
         raw=lambda wildcards, output: str(RUN.raw_folder(wildcards.dataset)),
         dataset=lambda wildcards: RUN.description(wildcards.dataset),
         rule=lambda wildcards: RUN.part_rule(wildcards.dataset),
-        folder=lambda wildcards: f"{RESULTS}/nnUNet_raw/{RUN.nnunet_name(wildcards.dataset)}",
+        folder=nnunet_raw,
     script:
         "../workflow/scripts/convert_dataset.py"
 

@@ -86,7 +86,7 @@ rule plot_cases:
         code=code_key("plot_cases"),
         labels=lambda wildcards: RUN.datasets[wildcards.dataset]["labels"],
         channels=lambda wildcards: RUN.datasets[wildcards.dataset]["channels"],
-        raw=lambda wildcards: f"{RESULTS}/nnUNet_raw/{RUN.nnunet_name(wildcards.dataset)}",
+        raw=nnunet_raw,
     script:
         "../workflow/scripts/plot_cases.py"
 
@@ -121,10 +121,10 @@ rule write_provenance:
         runtime=minutes(10),
     params:
         code=code_key("write_provenance"),
-        config=recorded_config(),
+        config=lasting(config),
         models=RUN.models,
         datasets=RUN.datasets,
-        procedures={name: procedure(name) for name in PROCEDURES},
+        procedures=procedures(),
     script:
         "../workflow/scripts/write_provenance.py"
 
@@ -148,7 +148,7 @@ rule make_report:
         runtime=minutes(30),
     params:
         code=code_key("make_report"),
-        config=recorded_config(),
+        config=lasting(config),
         pathvars=config["pathvars"],
         # Not tracked: where the project lies changes nothing in the report.
         snakefile=lambda wildcards, input: f"{workflow.basedir}/Snakefile",

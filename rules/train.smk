@@ -61,7 +61,7 @@ rule train_fold:
         ),
         runtime=minutes(2880),
     params:
-        procedure=procedure("training"),
+        procedure=procedure("models.training"),
         nnunet_name=nnunet_name,
         results=results_folder,
         device=config["device"],
@@ -72,7 +72,7 @@ rule train_fold:
         fresh=lambda wildcards, input: "--fresh" if config["fresh"] else "",
         previous=lambda wildcards, input: f"--previous {input.previous}" if input.previous else "",
     shell:
-        "python -m segflow.training --plans {input.plans} --nnunet-name {params.nnunet_name}"
+        "python -m train_fold --plans {input.plans} --nnunet-name {params.nnunet_name}"
         " --results {params.results} --splits {input.splits} --fold {wildcards.fold}"
         " --preprocessed {input.preprocessed} {params.previous} --device {params.device}"
         " --n-gpus {params.n_gpus} --gpu-share {params.gpu_share} --threads {threads}"

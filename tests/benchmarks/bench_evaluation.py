@@ -86,7 +86,7 @@ def make_folders(folder: str, maps: str, count: str = "") -> None:
 
     There are `count` cases, or as many as `MAPS` says.
     """
-    from segflow.images import read_labels, write_image
+    from segflow.images.nifti import read_labels, write_image
 
     for name in ("references", "predictions"):
         Path(folder, name).mkdir(parents=True)
@@ -110,7 +110,7 @@ def make_folders(folder: str, maps: str, count: str = "") -> None:
 
 def evaluate_overlap(folder: str, maps: str) -> None:
     """Count what nnU-Net counts, of all cases."""
-    from segflow.workers import map_cases
+    from segflow.jobs.workers import map_cases
 
     names = sorted(path.name for path in Path(folder, "references").iterdir())
     pairs = [(Path(folder, "references", n), Path(folder, "predictions", n)) for n in names]
@@ -120,8 +120,8 @@ def evaluate_overlap(folder: str, maps: str) -> None:
 
 
 def _overlap(pair: tuple[Path, Path], labels: dict[str, int]) -> dict:
-    from segflow.images import read_labels
-    from segflow.metrics import joint_histogram, overlap
+    from segflow.evaluation.metrics import joint_histogram, overlap
+    from segflow.images.nifti import read_labels
 
     truth, guess = (read_labels(path)[0] for path in pair)
     histogram = joint_histogram(truth, guess, max(labels.values()) + 1)
@@ -130,7 +130,8 @@ def _overlap(pair: tuple[Path, Path], labels: dict[str, int]) -> dict:
 
 def evaluate(folder: str, maps: str) -> None:
     """Measure everything, distances included."""
-    from segflow.evaluation import Comparison, Settings, evaluate_cases
+    from segflow.evaluation.all_cases import Comparison, evaluate_cases
+    from segflow.evaluation.one_case import Settings
 
     references = sorted(Path(folder, "references").iterdir())
     comparisons = [
@@ -140,7 +141,7 @@ def evaluate(folder: str, maps: str) -> None:
     labels = MAPS[maps].labels
     settings = Settings(labels, dict.fromkeys(labels, TOLERANCE_MM))
     shutil.rmtree(Path(folder, "evaluation"), ignore_errors=True)
-    evaluate_cases(comparisons, settings, "", Path(folder, "evaluation"), WORKERS)
+    evaluate_cases(comparisons, settings, Path(folder, "evaluation"), WORKERS)
 
 
 def nnunet(folder: Path, command: str, *options: str | Path | int) -> Cost:
@@ -177,8 +178,8 @@ def _bench_evaluate(folder: Path, name: str) -> list[dict]:
 
 def search(folder: str, maps: str) -> None:
     """Tabulate all cases and search the whole space, cross-fitting over folds included."""
-    from segflow.content import write_json
-    from segflow.postprocessing_search import Cohort, Search, search, tabulate_cases
+    from segflow.files.content import write_json
+    from segflow.predictors.postprocessing_search import Cohort, Search, search, tabulate_cases
 
     paths = [
         {path.name.split(".")[0]: path for path in sorted(Path(folder, kind).glob("*.nii.gz"))}
@@ -214,7 +215,7 @@ def _bench_search(folder: Path, name: str) -> dict:
 
 def surfaces_of(package: str, folder: str) -> None:
     """Measure the distances of every label of every case with one package."""
-    from segflow.images import read_labels
+    from segflow.images.nifti import read_labels
 
     for path in sorted(Path(folder, "references").iterdir()):
         truth, grid = read_labels(path)
@@ -228,7 +229,7 @@ def surfaces_of(package: str, folder: str) -> None:
 def _segflow(truth: np.ndarray, guess: np.ndarray, spacing_mm: tuple[float, ...]) -> None:
     from scipy.ndimage import find_objects
 
-    from segflow.distances import surface_metrics
+    from segflow.evaluation.distances import surface_metrics
 
     [box] = find_objects((truth | guess).view(np.uint8))
     surface_metrics(truth[box], guess[box], spacing_mm, TOLERANCE_MM)
@@ -278,10 +279,10 @@ def make_members(folder: str) -> None:
     """Write the probabilities of some cases by each member, in nnU-Net's form and in ours."""
     from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 
-    from segflow.images import read_labels, write_image
-    from segflow.ledger import Ledger
-    from segflow.manifests import write_manifest
-    from segflow.probabilities import save_probabilities
+    from segflow.files.ledger import Ledger
+    from segflow.files.manifests import write_manifest
+    from segflow.images.nifti import read_labels, write_image
+    from segflow.images.probabilities import save_probabilities
 
     n_classes = len(LABELS)
     cases = [f"case_{number}" for number in range(N_ENSEMBLED)]
@@ -331,7 +332,7 @@ def ensemble(folder: str, times: str = "1") -> None:
 
 def bench_ensemble(folder: Path) -> list[dict]:
     """Make label maps from the probabilities of five members, and compare them."""
-    from segflow.images import read_labels
+    from segflow.images.nifti import read_labels
 
     alone("bench_evaluation.make_members", folder)
     inputs = [folder / f"peer_{number}" for number in range(N_MEMBERS)]
@@ -361,7 +362,7 @@ def bench_ensemble(folder: Path) -> list[dict]:
 
 def make_large(folder: str) -> None:
     """Write a large reference with 15 labels, repeated from a real one, and a prediction."""
-    from segflow.images import read_labels, write_image
+    from segflow.images.nifti import read_labels, write_image
 
     label_map, grid = read_labels(AMOS)
     for axis, size in enumerate(LARGE):
@@ -383,7 +384,7 @@ def bench_large(folder: Path) -> list[dict]:
 
 def make_grown(folder: str, voxels: str, labels: str, cases: str) -> None:
     """Write balls: twice the voxels are twice the slices, a label is a ball in every 80 slices."""
-    from segflow.images import Grid, write_image
+    from segflow.images.nifti import Grid, write_image
 
     shape = (80 * int(voxels), 320, 320)
     grid = Grid(shape, (2.0, 1.0, 1.0), (0.0, 0.0, 0.0), (1.0, 0, 0, 0, 1, 0, 0, 0, 1))

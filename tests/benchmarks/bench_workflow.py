@@ -114,7 +114,7 @@ def peer(folder: Path) -> Cost:
     for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
         (folder / name).mkdir(parents=True, exist_ok=True)
         cost.environment[name] = str(folder / name)
-    cost.environment["nnUNet_extTrainer"] = str(ROOT / "workflow/scripts/segflow/trainers")
+    cost.environment["nnUNet_extTrainer"] = str(ROOT / "workflow/scripts/segflow/models/trainers")
     return cost
 
 

@@ -17,7 +17,7 @@ import torch
 from project import Project
 
 # Of a training's table; the rest are times.
-EPOCH_COLUMNS = ["epoch", "train_loss", "val_loss", "pseudo_dice", "learning_rate"]
+EPOCH_COLUMNS = ["epoch", "train_loss", "val_loss", "score", "learning_rate"]
 SNAKEMAKE = [sys.executable, "-m", "snakemake", "--cores", "2"]
 STARTED = re.compile(r"^(?:local)?rule (\w+):$")
 OUTPUT = re.compile(r"^    output: ([^,\n]+)")

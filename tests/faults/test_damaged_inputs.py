@@ -27,9 +27,9 @@ from conversion import RULE, convert, describe
 from dicom_files import UID_ROOT, write_series
 from inbreast import make_inbreast
 from layouts import make_brats2021, make_breastdm, make_btcv, make_busi, make_kits19, make_pancreas
-from segflow.content import PARTIAL
-from segflow.dicom import read_dicom
-from segflow.images import write_image
+from segflow.files.content import PARTIAL
+from segflow.images.dicom import read_dicom
+from segflow.images.nifti import write_image
 from user_layouts import make_adni, make_nnunet, make_picture_table, make_table
 
 HIPPOCAMPUS = Path(__file__).parents[2] / "resources" / "Task04_Hippocampus"

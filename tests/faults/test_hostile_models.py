@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from segflow.archives import install
-from segflow.prediction import load_predictor
-from segflow.registry import load_descriptions
-from segflow.training import BEST, find_start, read_checkpoint
-from segflow.trust import check_architecture, load_checkpoint, unpack_archive
+from segflow.models.checkpoints import BEST, find_start, read_checkpoint
+from segflow.models.prediction import load_predictor
+from segflow.models.trust import check_architecture, load_checkpoint, unpack_archive
+from segflow.predictors.archives import install
+from segflow.run.descriptions import load_descriptions
 
 MODEL = "Dataset001_x/nnUNetTrainer__nnUNetPlans__2d"
 NETWORK = "dynamic_network_architectures.architectures.unet.PlainConvUNet"
@@ -66,7 +66,7 @@ def test_training_does_not_go_on_from_a_checkpoint_with_code(evil_checkpoint, ca
 
 
 def test_prediction_refuses_a_checkpoint_with_code(tmp_path, evil_checkpoint):
-    from segflow.content import file_sha256
+    from segflow.files.content import file_sha256
 
     manifest = tmp_path / "training.json"
     manifest.write_text(json.dumps({"checkpoints": {"best": file_sha256(evil_checkpoint)}}))
@@ -237,6 +237,6 @@ def test_yaml_makes_no_objects(tmp_path, monkeypatch, marker, kind):
     folder = tmp_path / "config" / f"{kind}s"
     folder.mkdir(parents=True)
     (folder / "evil.yaml").write_text(f"title: !!python/object/apply:os.mkdir ['{marker}']\n")
-    monkeypatch.setattr("segflow.registry.PROJECT", tmp_path)
+    monkeypatch.setattr("segflow.run.configuration.PROJECT", tmp_path)
     with pytest.raises(ValueError, match=r"evil\.yaml: not valid YAML"):
         load_descriptions(kind)

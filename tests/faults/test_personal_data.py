@@ -22,8 +22,8 @@ from dicom_files import write_series
 from gather_cases import main as gather_cases
 from inbreast import PLANTED, make_inbreast
 from make_splits import main as make_splits
-from segflow.dicom import read_dicom
-from segflow.images import write_image
+from segflow.images.dicom import read_dicom
+from segflow.images.nifti import write_image
 from user_layouts import make_adni, make_nnunet
 
 NAME, NUMBER, DAY = "Mustermann^Erika", "KH-4711-0815", "19640812"

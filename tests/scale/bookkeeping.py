@@ -14,7 +14,7 @@ from measure import ROOT, timed
 
 sys.path.insert(0, str(ROOT / "workflow/scripts"))
 
-from segflow.registry import Run
+from segflow.run.configuration import Run
 
 N_FOLDS = 5
 LABELS = {"background": 0, "one": 1, "two": 2, "three": 3}
@@ -48,8 +48,8 @@ def describe(folder: Path) -> tuple[dict, Path, dict]:
 
 def look_at_start(folder: Path, n: int) -> None:
     """What Snakemake does at each start: the state of the raw files."""
-    from segflow.parts import cases_of_part
-    from segflow.sources import state_of_sources
+    from segflow.datasets.parts import cases_of_part
+    from segflow.datasets.sources import state_of_sources
 
     dataset, raw, rule = describe(folder)
     with timed():
@@ -89,7 +89,7 @@ def gather_and_split(folder: Path, n: int) -> None:
     """Join the tables of cases and divide the cases into folds."""
     import gather_cases
     import make_splits
-    from segflow.cases import COLUMNS, write_rows
+    from segflow.files.cases import COLUMNS, write_rows
 
     tables = [folder / "cases/train.csv", folder / "cases/test.csv"]
     write_rows(tables[1], [], COLUMNS)
@@ -105,9 +105,9 @@ def gather_and_split(folder: Path, n: int) -> None:
 
 def finish(folder: Path, n: int) -> None:
     """Enter cases into the ledger of a step whose work is to write a byte, or find them there."""
-    from segflow.cases import read_cases
-    from segflow.ledger import finish_cases
-    from segflow.manifests import read_manifest, write_manifest
+    from segflow.files.cases import read_cases
+    from segflow.files.manifests import read_manifest, write_manifest
+    from segflow.jobs.workers import finish_cases
 
     target = folder / "step"
     target.mkdir(exist_ok=True)
@@ -127,8 +127,8 @@ def _write_byte(target: Path, item: tuple[str, str]) -> list[Path]:
 def evaluate(folder: Path, n: int) -> None:
     """Compare the predictions of all cases, which are their references, before post-processing."""
     import evaluate_predictor
-    from segflow.ledger import Ledger
-    from segflow.manifests import write_manifest
+    from segflow.files.ledger import Ledger
+    from segflow.files.manifests import write_manifest
 
     predictions = folder / "predictor/predictions/val/raw"
     predictions.mkdir(parents=True, exist_ok=True)

@@ -11,16 +11,20 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT / "tests/helpers"), str(ROOT / "workflow/scripts")]
 
 import yaml
-from measure import ROOT, Cost, run, run_step
+from measure import Cost, run, run_step
 
 from project import MODELS, make_project
+from segflow.run.configuration import Run
+from segflow.run.record import FOLDER, Job, write_start
 
 COLUMNS = ["work", "n", "unit", "seconds", "cpu_s", "memory_mb", "files", "disk_mb"]
 COLUMNS += ["bytes_per_voxel"]
 DATASETS = (10, 33, 100)  # of 5 models and 5 folds
+JOBS_PER_DATASET = 152  # of 5 models and 5 folds, as a dry run counts them
 CASES = (2_000, 20_000)
 # Growth of the cost over growth of the work: caches overflow, and machines are shared.
 TOLERANCE = 1.5
@@ -61,12 +65,24 @@ def scale_dag(folder: Path) -> list[dict]:
         command = [PROGRAMS / "snakemake", "--cores", "2", "--dry-run", "--quiet", "all"]
         cost = run(project.folder, *command)
         rows.append(row("dry run", n_trainings, "trainings", cost))
+        record_jobs(project.folder, names)
         scripts = project.folder / "workflow/scripts"
-        command = ["env", f"PYTHONPATH={scripts}", sys.executable, "-m", "segflow.status"]
+        command = ["env", f"PYTHONPATH={scripts}", sys.executable, "-m", "segflow.run.status"]
         cost = run(project.folder, *command)
         n_jobs = int(cost.text.split("\nall")[1].split("\n")[0].split()[-1])
         rows.append(row("status", n_jobs, "jobs", cost))
     return rows
+
+
+def record_jobs(folder: Path, names: list[str]) -> None:
+    """Record a start of as many jobs as a run of these data sets has, none of which has begun."""
+    config = yaml.safe_load((folder / "config/config.yaml").read_text())
+    jobs = [
+        Job(f"rule_{number}", {"dataset": name}, f"results/{name}/{number}", Path("none.log"), True)
+        for name in names
+        for number in range(JOBS_PER_DATASET)
+    ]
+    write_start(folder / FOLDER, Run(config).config, jobs)
 
 
 def scale_cases(folder: Path) -> list[dict]:

@@ -14,8 +14,8 @@ from measure import ROOT
 sys.path.insert(0, str(ROOT / "tests"))
 sys.path.insert(0, str(ROOT / "workflow/scripts"))
 
-from segflow.cases import read_rows
-from segflow.status import disk_usage
+from segflow.files.cases import read_rows
+from segflow.run.status import disk_usage
 
 SHAPE = (128, 256, 256)  # voxels along z, y, x of the made-up CT
 PATCH = (128, 128, 128)
@@ -68,8 +68,8 @@ def measure_phantom(folder: Path) -> list[dict]:
     from scipy.ndimage import gaussian_filter, shift
 
     from predictions import make_probabilities
-    from segflow.images import SUFFIX, Grid, write_image
-    from segflow.probabilities import save_probabilities
+    from segflow.images.nifti import SUFFIX, Grid, write_image
+    from segflow.images.probabilities import save_probabilities
 
     folder.mkdir()
     random = np.random.default_rng(1)

@@ -4,8 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segflow.cases import Case
-from segflow.images import Grid, write_image
+from segflow.files.cases import Case
+from segflow.images.nifti import Grid, write_image
 
 SPACING_MM = (3.0, 2.0, 1.0)  # along z, y, x: no two are equal, so mixed-up axes show
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)

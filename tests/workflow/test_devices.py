@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from project import MODELS, make_project
-from segflow.content import read_json, write_json
-from segflow.devices import leased_devices
-from segflow.leases import held
+from segflow.files.content import read_json, write_json
+from segflow.jobs.devices import leased_devices
+from segflow.jobs.folder_leases import held
 
 pytestmark = pytest.mark.slow
 FOLDER = "results/nnUNet_results/Dataset004_hippocampus/SegflowTrainer__tiny_3d__3d_fullres/fold_0"
@@ -22,10 +22,10 @@ RANKS = """
 import os
 from pathlib import Path
 
-from segflow import training
-from segflow.content import read_json
-from segflow.nnunet import use_folders
-from segflow.ranks import run_ranks
+from segflow.models import training
+from segflow.files.content import read_json
+from segflow.models.nnunet import use_folders
+from segflow.jobs.distributed import run_ranks
 
 NAME = "Dataset004_hippocampus"
 

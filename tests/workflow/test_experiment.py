@@ -155,7 +155,7 @@ def nnunet_environment(project) -> dict[str, str]:
         name: str(project.results / name)
         for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
     }
-    trainers = ROOT / "workflow/scripts/segflow/trainers"
+    trainers = ROOT / "workflow/scripts/segflow/models/trainers"
     workers = {"nnUNet_n_proc_DA": "0", "nnUNet_def_n_proc": "1"}
     return {**os.environ, **folders, **workers, "nnUNet_extTrainer": str(trainers)}
 

@@ -41,7 +41,7 @@ def test_comments_and_docstrings_do_nothing(project):
 
 
 def test_an_edited_library_module_reruns_the_rules_that_import_it(project):
-    path = project.folder / "workflow/scripts/segflow/summaries.py"
+    path = project.folder / "workflow/scripts/segflow/evaluation/summaries.py"
     path.write_text(path.read_text() + "\nEDITED = True\n")
     readers = {"summarise_metrics", "compare_predictors", "select_predictor", "plot_metrics"}
     below = {"plot_cases", "plot_comparisons", "write_provenance", "make_report"}
@@ -49,7 +49,7 @@ def test_an_edited_library_module_reruns_the_rules_that_import_it(project):
 
 
 def test_a_changed_plot_style_redraws_only(project):
-    path = project.folder / "workflow/scripts/segflow/figures.py"
+    path = project.folder / "workflow/scripts/segflow/report/figures.py"
     path.write_text(path.read_text().replace('"font.size": 10', '"font.size": 11'))
     plots = {"plot_training", "plot_metrics", "plot_cases", "plot_comparisons"}
     assert project.planned() == plots | {"plot_postprocessing", "make_report"}

@@ -11,17 +11,9 @@ import pytest
 
 from project import MODELS
 
-BOTH = {"both": {"members": list(MODELS)}}
-SPECIAL = {
-    "datasets": ["hippocampus", "busi", "inbreast"],
-    "models": ["tiny_2d", "nnunet_3d_cascade"],
-    "ensembles": {},
-    "keep_probabilities": False,
-}
-
 
 def status(project, *options: str) -> str:
-    command = [sys.executable, "-m", "segflow.status", *options]
+    command = [sys.executable, "-m", "segflow.run.status", *options]
     environment = {"PYTHONPATH": str(project.folder / "workflow/scripts")}
     return subprocess.run(
         command, cwd=project.folder, env=environment, capture_output=True, text=True, check=True
@@ -33,21 +25,15 @@ def counts(text: str) -> dict[str, int]:
     return {name: int(n) for name, n in re.findall(r"^(\w+_\w+) .*?(\d+)$", text, re.MULTILINE)}
 
 
-@pytest.mark.parametrize("changes", [{}, {"ensembles": BOTH, "folds": [1]}, SPECIAL])
-def test_the_jobs_are_those_of_a_dry_run(fresh, changes):
-    fresh.configure(**changes)
-    planned = fresh.snakemake("--dry-run").split("Job stats:")[1].split("total")[0]
-    assert counts(status(fresh)) == counts(planned)
-
-
 @pytest.mark.slow
-def test_a_run_is_shown_as_it_was_started(fresh):
-    fresh.snakemake("convert", "--config", "n_folds=4")
+def test_the_jobs_are_those_of_the_start(fresh):
+    planned = fresh.snakemake("--dry-run", "plan").split("Job stats:")[1].split("total")[0]
+    fresh.snakemake("plan", "--config", "select={models: [tiny_2d]}")
+    fresh.snakemake("plan", "--config", "select={models: [tiny_3d]}")
     text = status(fresh)
-    assert re.match(r"as started on 20\S+ \S+: 1 data sets, 2 models, 4 folds", text)
-    assert re.search(r"^convert_dataset +2 +2$", text, re.MULTILINE)
-    assert re.search(r"^train_fold +8 +8$", text, re.MULTILINE)
-    assert "2 folds" in status(fresh, "--configfile", "config/config.yaml")
+    assert counts(text) == counts(planned)
+    assert re.match(r"as started on 20\S+ \S+: 1 data sets, 2 models, 2 folds", text)
+    assert re.search(r"^all +(\d+) +\1$", text, re.MULTILINE)
 
 
 @pytest.mark.slow

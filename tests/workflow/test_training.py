@@ -57,7 +57,13 @@ def project(prepared, tmp_path):
 def start(project, *options: str) -> subprocess.Popen:
     """Start the training of fold 0 by its command line."""
     results = Path("results/hippocampus")
-    command = [sys.executable, "-m", "segflow.training", "--nnunet-name", "Dataset004_hippocampus"]
+    command = [
+        sys.executable,
+        "-m",
+        "segflow.models.training",
+        "--nnunet-name",
+        "Dataset004_hippocampus",
+    ]
     command += ["--plans", results / "long/plans.json", "--results", "results", "--fold", "0"]
     command += ["--splits", results / "splits.json", "--threads", "1", "--device", "cpu"]
     command += ["--preprocessed", results / "preprocessed/nnUNetPlans_3d_fullres/train.csv"]
@@ -115,7 +121,7 @@ def test_an_interrupted_training_ends_as_if_nothing_had_happened(project, undist
     expected = weights(undisturbed)
     for name, value in weights(project).items():
         assert torch.equal(value, expected[name]), name
-    columns = ["epoch", "train_loss", "val_loss", "pseudo_dice", "learning_rate"]
+    columns = ["epoch", "train_loss", "val_loss", "score", "learning_rate"]
     one, other = (
         pd.read_csv(p.results / FOLDER / "progress.csv")[columns] for p in (project, undisturbed)
     )

@@ -3,12 +3,13 @@
 import math
 from pathlib import Path
 
-from segflow.content import read_own_json
-from segflow.images import SUFFIX, read_grid
-from segflow.job import logged
-from segflow.manifests import read_finished, write_manifest
-from segflow.postprocessing import VOXEL_BYTES, postprocess_cases
-from segflow.workers import count_workers
+from segflow.files.content import read_own_json
+from segflow.files.manifests import read_finished, write_manifest
+from segflow.images.nifti import SUFFIX, read_grid
+from segflow.jobs.logs import logged
+from segflow.jobs.workers import count_workers
+from segflow.predictors.postprocessing import postprocess_cases
+from segflow.predictors.steps import VOXEL_BYTES
 
 
 def main(predictions: Path, choice: Path, threads: int, memory_mb: float, manifest: Path) -> None:

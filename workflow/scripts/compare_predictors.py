@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from segflow.cases import read_cases
-from segflow.comparisons import METHOD, PERFECT, READING, compare
-from segflow.content import replacing
-from segflow.job import logged
-from segflow.metrics import METRICS
-from segflow.summaries import arrange, read_metrics
-from segflow.tables import SPLITS, compared, left_out
-from segflow.web import page
+from segflow.evaluation.comparisons import METHOD, PERFECT, READING, compare
+from segflow.evaluation.metrics import METRICS
+from segflow.evaluation.summaries import arrange, read_metrics
+from segflow.files.cases import read_cases
+from segflow.files.content import replacing
+from segflow.jobs.logs import logged
+from segflow.report.tables import SPLITS, compared, left_out
+from segflow.report.web import page
 
 
 def main(

@@ -3,20 +3,20 @@
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
-from segflow.cases import write_cases, write_rows
-from segflow.content import file_sha256, write_json
-from segflow.convert import (
+from segflow.datasets.conversion import (
     Target,
     convert_cases,
     make_dataset_json,
     raise_problems,
     remove_other_cases,
 )
-from segflow.duplicates import group_pairs, read_pairs
-from segflow.job import logged
-from segflow.labels import foreground_values
-from segflow.parts import PartRule, assign_parts, cases_of_part
-from segflow.sources import Problem, find_cases, record_sources
+from segflow.datasets.near_duplicates import group_pairs, read_pairs
+from segflow.datasets.parts import PartRule, assign_parts, cases_of_part
+from segflow.datasets.sources import Problem, find_cases, record_sources
+from segflow.files.cases import write_cases, write_rows
+from segflow.files.content import file_sha256, write_json
+from segflow.files.labels import foreground_values
+from segflow.jobs.logs import logged
 
 
 def main(

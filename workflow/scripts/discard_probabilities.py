@@ -3,8 +3,8 @@
 import shutil
 from pathlib import Path
 
-from segflow.cases import write_rows
-from segflow.job import logged
+from segflow.files.cases import write_rows
+from segflow.jobs.logs import logged
 
 
 def main(folders: list[Path], record: Path) -> None:

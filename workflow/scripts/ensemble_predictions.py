@@ -3,11 +3,11 @@
 from itertools import product
 from pathlib import Path
 
-from segflow.content import read_own_json
-from segflow.ensembling import ensemble_cases, gather_members
-from segflow.images import SUFFIX
-from segflow.job import logged
-from segflow.manifests import read_finished, write_manifest
+from segflow.files.content import read_own_json
+from segflow.files.manifests import read_finished, write_manifest
+from segflow.images.nifti import SUFFIX
+from segflow.jobs.logs import logged
+from segflow.predictors.ensembling import ensemble_cases, gather_members
 
 
 def main(

@@ -2,15 +2,16 @@
 
 from pathlib import Path
 
-from segflow.cases import write_rows
-from segflow.content import read_own_json
-from segflow.evaluation import Comparison, Settings, evaluate_cases
-from segflow.images import SUFFIX
-from segflow.job import logged
-from segflow.lesions import LesionRule, lesion_columns
-from segflow.manifests import check_finished, read_converted, read_manifest
-from segflow.metrics import columns
-from segflow.workers import count_workers
+from segflow.evaluation.all_cases import Comparison, evaluate_cases
+from segflow.evaluation.lesions import LesionRule, lesion_columns
+from segflow.evaluation.metrics import columns
+from segflow.evaluation.one_case import Settings
+from segflow.files.cases import write_rows
+from segflow.files.content import read_own_json
+from segflow.files.manifests import check_finished, read_converted, read_manifest
+from segflow.images.nifti import SUFFIX
+from segflow.jobs.logs import logged
+from segflow.jobs.workers import count_workers
 
 KEYS = ["split", "stage", "fold", "case", "label"]
 BYTES_PER_VOXEL = 18  # of the largest case, where one label, of lesions, fills the whole image
@@ -25,7 +26,6 @@ def main(
     tolerances_mm: dict[str, float],
     lesion_rule: dict | None,
     raw: Path,
-    code: str,
     threads: int,
     memory_mb: float,
     metrics: Path,
@@ -72,7 +72,7 @@ def main(
     case_mb = max(case.n_voxels for case in known) * BYTES_PER_VOXEL / 1e6
     workers = count_workers(threads, memory_mb, case_mb, len(comparisons))
     folder = metrics.parent / "evaluation"
-    rows, lesion_rows = evaluate_cases(comparisons, settings, code, folder, workers)
+    rows, lesion_rows = evaluate_cases(comparisons, settings, folder, workers)
     write_rows(metrics, rows, [*KEYS, *columns(flat)])
     write_rows(lesions, lesion_rows, [*KEYS, *lesion_columns(flat)])
 
@@ -88,7 +88,6 @@ if __name__ == "__main__":
             tolerances_mm=snakemake.params.tolerances_mm,
             lesion_rule=snakemake.params.lesions,
             raw=Path(snakemake.params.raw),
-            code=snakemake.params.code,
             threads=snakemake.threads,
             memory_mb=snakemake.resources.mem_mb,
             metrics=Path(snakemake.output.metrics),

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from segflow.content import read_json, write_json
-from segflow.fingerprint import extract_fingerprint
-from segflow.job import logged
-from segflow.manifests import read_converted
-from segflow.nnunet import use_folders
-from segflow.workers import count_workers
+from segflow.files.content import read_json, write_json
+from segflow.files.manifests import read_converted
+from segflow.jobs.logs import logged
+from segflow.jobs.workers import count_workers
+from segflow.models.fingerprint import extract_fingerprint
+from segflow.models.nnunet import use_folders
 
 # Memory for a voxel and channel: image and label are read and cropped as 4-byte numbers.
 BYTES_PER_VOXEL = 24

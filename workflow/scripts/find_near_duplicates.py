@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from segflow.content import file_sha256, write_json
-from segflow.duplicates import find_pairs, perceptual_hash, write_pairs
-from segflow.figures import draw_pairs, save
-from segflow.formats import read_volume
-from segflow.job import logged
-from segflow.sources import SourceCase, find_cases, record_sources
-from segflow.workers import map_cases
+from segflow.datasets.near_duplicates import find_pairs, perceptual_hash, write_pairs
+from segflow.datasets.sources import SourceCase, find_cases, record_sources
+from segflow.files.content import file_sha256, write_json
+from segflow.images.raw_files import read_volume
+from segflow.jobs.logs import logged
+from segflow.jobs.workers import map_cases
+from segflow.report.figures import draw_pairs, save
 
 N_SHOWN = 12
 

@@ -3,10 +3,10 @@
 from dataclasses import fields
 from pathlib import Path
 
-from segflow.cases import read_cases, read_rows, write_cases, write_rows
-from segflow.job import logged
-from segflow.sources import Problem
-from segflow.splits import check_test_cases
+from segflow.datasets.folds import check_test_cases
+from segflow.datasets.sources import Problem
+from segflow.files.cases import read_cases, read_rows, write_cases, write_rows
+from segflow.jobs.logs import logged
 
 COLUMNS = [field.name for field in fields(Problem)]
 

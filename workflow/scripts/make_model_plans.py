@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from segflow.content import read_own_json, write_json
-from segflow.job import logged
-from segflow.model_plans import make_model_plans
+from segflow.files.content import read_own_json, write_json
+from segflow.jobs.logs import logged
+from segflow.models.model_plans import make_model_plans
 
 
 def main(base: Path, name: str, model: dict, seed: int, plans: Path, nnunet_plans: Path) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import yaml
 
-from segflow.content import replacing
-from segflow.job import logged
+from segflow.files.content import replacing
+from segflow.jobs.logs import logged
 
 
 def main(results: list[Path], config: dict, snakefile: Path, merged: Path, report: Path) -> None:

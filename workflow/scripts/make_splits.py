@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from segflow.cases import read_cases
-from segflow.content import read_json, write_json
-from segflow.job import logged
-from segflow.splits import check_folds, make_folds, published_folds
+from segflow.datasets.folds import check_folds, make_folds, published_folds
+from segflow.files.cases import read_cases
+from segflow.files.content import read_json, write_json
+from segflow.jobs.logs import logged
 
 
 def main(

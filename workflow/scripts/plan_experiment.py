@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from segflow.content import read_json, write_json
-from segflow.job import logged
-from segflow.nnunet import use_folders
-from segflow.planning import plan_experiment
+from segflow.files.content import read_json, write_json
+from segflow.jobs.logs import logged
+from segflow.models.base_plans import plan_experiment
+from segflow.models.nnunet import use_folders
 
 
 def main(results: Path, nnunet_name: str, planning: dict, plans: Path) -> None:

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from segflow.figures import Panel, draw_cases, draw_message, save
-from segflow.images import SUFFIX, read_image, read_labels
-from segflow.job import logged
-from segflow.summaries import read_metrics
+from segflow.evaluation.summaries import read_metrics
+from segflow.images.nifti import SUFFIX, read_image, read_labels
+from segflow.jobs.logs import logged
+from segflow.report.figures import Panel, draw_cases, draw_message, save
 
 
 def main(

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from segflow.figures import draw_comparisons, draw_message, save
-from segflow.frames import read_frame
-from segflow.job import logged
+from segflow.files.frames import read_frame
+from segflow.jobs.logs import logged
+from segflow.report.figures import draw_comparisons, draw_message, save
 
 
 def main(table: Path, titles: dict[str, str], figure: Path) -> None:

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from segflow.figures import draw_metrics, save
-from segflow.job import logged
-from segflow.summaries import read_metrics
+from segflow.evaluation.summaries import read_metrics
+from segflow.jobs.logs import logged
+from segflow.report.figures import draw_metrics, save
 
 
 def main(tables: dict[str, Path], titles: dict[str, str], figure: Path) -> None:

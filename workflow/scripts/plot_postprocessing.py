@@ -5,10 +5,10 @@ A row of the figure for each scope: all foreground, then each label or region.
 
 from pathlib import Path
 
-from segflow.content import read_own_json
-from segflow.figures import draw_postprocessing, save
-from segflow.frames import read_frame
-from segflow.job import logged
+from segflow.files.content import read_own_json
+from segflow.files.frames import read_frame
+from segflow.jobs.logs import logged
+from segflow.report.figures import draw_postprocessing, save
 
 
 def main(choice: Path, components: Path, title: str, figure: Path) -> None:

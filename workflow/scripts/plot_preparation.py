@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from segflow.cases import Case, read_cases
-from segflow.figures import draw_steps, save
-from segflow.formats import read_label_map, read_volume
-from segflow.job import logged
-from segflow.mammography import Chain, prepare
+from segflow.files.cases import Case, read_cases
+from segflow.images.mammography import Chain, prepare
+from segflow.images.raw_files import read_label_map, read_volume
+from segflow.jobs.logs import logged
+from segflow.report.figures import draw_steps, save
 
 N_SHOWN = 4
 

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from segflow.figures import draw_training, save
-from segflow.frames import read_frame
-from segflow.job import logged
+from segflow.files.frames import read_frame
+from segflow.jobs.logs import logged
+from segflow.report.figures import draw_training, save
 
 
 def main(progress: dict[int, Path], title: str, figure: Path) -> None:

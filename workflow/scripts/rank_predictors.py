@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from segflow.content import replacing
-from segflow.figures import draw_message, draw_ranking, save
-from segflow.frames import read_frame
-from segflow.job import logged
-from segflow.ranking import rank
-from segflow.summaries import KEYS
+from segflow.evaluation.ranking import rank
+from segflow.evaluation.summaries import KEYS
+from segflow.files.content import replacing
+from segflow.files.frames import read_frame
+from segflow.jobs.logs import logged
+from segflow.report.figures import draw_message, draw_ranking, save
 
 
 def main(summaries: dict[str, Path], titles: dict[str, str], table: Path, figure: Path) -> None:

@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
-from segflow.cases import read_cases, write_rows
-from segflow.content import read_own_json, write_json
-from segflow.images import SUFFIX
-from segflow.job import logged
-from segflow.lesions import LesionRule
-from segflow.manifests import check_finished, read_manifest
-from segflow.postprocessing_search import (
+from segflow.evaluation.lesions import LesionRule
+from segflow.files.cases import read_cases, write_rows
+from segflow.files.content import read_own_json, write_json
+from segflow.files.manifests import check_finished, read_manifest
+from segflow.images.nifti import SUFFIX
+from segflow.jobs.logs import logged
+from segflow.jobs.workers import count_workers
+from segflow.predictors.postprocessing_search import (
     COLUMNS,
     TABLE_BYTES,
     Cohort,
@@ -17,7 +18,6 @@ from segflow.postprocessing_search import (
     search,
     tabulate_cases,
 )
-from segflow.workers import count_workers
 
 
 def main(

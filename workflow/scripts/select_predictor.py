@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from segflow.content import write_json
-from segflow.job import logged
-from segflow.metrics import METRICS
-from segflow.selection import select_predictor
-from segflow.summaries import arrange, read_metrics
+from segflow.evaluation.metrics import METRICS
+from segflow.evaluation.selection import select_predictor
+from segflow.evaluation.summaries import arrange, read_metrics
+from segflow.files.content import write_json
+from segflow.jobs.logs import logged
 
 
 def main(

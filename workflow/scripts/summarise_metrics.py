@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from segflow.cases import read_cases
-from segflow.comparisons import changes
-from segflow.content import replacing
-from segflow.job import logged
-from segflow.metrics import AREAS, METRICS, VOLUMES
-from segflow.published import published_results
-from segflow.summaries import arrange, read_metrics, summarise
-from segflow.tables import (
+from segflow.evaluation.comparisons import changes
+from segflow.evaluation.metrics import AREAS, METRICS, VOLUMES
+from segflow.evaluation.summaries import arrange, read_metrics, summarise
+from segflow.files.cases import read_cases
+from segflow.files.content import replacing
+from segflow.jobs.logs import logged
+from segflow.report.published import published_results
+from segflow.report.tables import (
     BEFORE_AND_AFTER,
     CHANGE,
     MAIN,
@@ -25,7 +25,7 @@ from segflow.tables import (
     one_line,
     overview,
 )
-from segflow.web import page
+from segflow.report.web import page
 
 
 def main(

@@ -4,11 +4,11 @@ from pathlib import Path
 
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from segflow.cascade import transfer_cases
-from segflow.content import read_own_json
-from segflow.job import logged
-from segflow.manifests import read_finished, write_manifest
-from segflow.preprocessing import preprocessed_folder
+from segflow.files.content import read_own_json
+from segflow.files.manifests import read_finished, write_manifest
+from segflow.jobs.logs import logged
+from segflow.models.cascade import transfer_cases
+from segflow.models.preprocessing import preprocessed_folder
 
 
 def main(

@@ -2,16 +2,16 @@
 
 from pathlib import Path
 
-from segflow.content import file_sha256, read_json, write_json
-from segflow.job import logged
-from segflow.provenance import describe_machine, git_commit, installed_versions
+from segflow.files.content import file_sha256, read_json, write_json
+from segflow.jobs.logs import logged
+from segflow.report.provenance import describe_machine, git_commit, installed_versions
 
 
 def main(
     config: dict,
     datasets: dict,
     models: dict,
-    procedures: dict[str, int],
+    procedures: dict[str, dict],
     inputs: list[Path],
     training: list[Path],
     project: Path,

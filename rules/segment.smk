@@ -1,0 +1,89 @@
+"""From a finished run, or a trained nnU-Net from elsewhere, to segmentations of new images.
+
+In: a folder of new images (`new_images` of the configuration). Out: a label map for each image, and
+a table of them.
+"""
+
+
+if "archive" in config.get("new_images", {}):
+
+    rule segment_with_archive:
+        """Segment a folder of new images with a trained nnU-Net from elsewhere."""
+        input:
+            archive=config["new_images"]["archive"],
+        output:
+            manifest="{output}/segmentations.csv".format(**config["new_images"]),
+        log:
+            "<logs>/segment_with_archive.log",
+        benchmark:
+            "<benchmarks>/segment_with_archive.tsv"
+        conda:
+            "../envs/segflow.yaml"
+        threads: 8
+        resources:
+            gpu=n_gpus,
+            mem_mb=mem_mb(16000),
+            runtime=minutes(480),
+        params:
+            procedure=procedure("predictors.archives"),
+            state=folder_state(Path(config["new_images"]["folder"])),
+            images=config["new_images"]["folder"],
+            device=config["device"],
+            configuration=config["new_images"].get("configuration", ""),
+        shell:
+            "python -m segment_with_archive --archive {input.archive:q}"
+            " --configuration={params.configuration:q} --images {params.images:q}"
+            " --device {params.device} --threads {threads} --memory-mb {resources.mem_mb}"
+            " --manifest {output.manifest:q} > {log} 2> >(tee -a {log} >&2)"
+
+elif "new_images" in config:
+
+    rule segment_images:
+        """Segment a folder of new images with a predictor of the run, post-processing included."""
+        input:
+            training=lambda wildcards: collect(
+                "<results>/{dataset}/{model}/fold_{fold}/training.json",
+                dataset=config["new_images"]["dataset"],
+                model=RUN.predictors[config["new_images"]["predictor"]],
+                fold=RUN.folds,
+            ),
+            postprocessing="<results>/{dataset}/{predictor}/postprocessing.json".format(
+                **config["new_images"]
+            ),
+        output:
+            manifest="{output}/segmentations.csv".format(**config["new_images"]),
+        log:
+            "<logs>/segment_images.log",
+        benchmark:
+            "<benchmarks>/segment_images.tsv"
+        conda:
+            "../envs/segflow.yaml"
+        threads: 8
+        resources:
+            gpu=n_gpus,
+            mem_mb=mem_mb(16000),
+            runtime=minutes(480),
+        params:
+            procedure=procedure("predictors.segmentation"),
+            state=folder_state(Path(config["new_images"]["folder"])),
+            images=config["new_images"]["folder"],
+            nnunet_name=RUN.nnunet_name(config["new_images"]["dataset"]),
+            dataset=config["new_images"]["dataset"],
+            results=results_folder,
+            device=config["device"],
+            members=" ".join(
+                f"{model}:{weight}"
+                for model, weight in RUN.predictors[config["new_images"]["predictor"]].items()
+            ),
+            folds=" ".join(str(fold) for fold in RUN.folds),
+            gpu_share=lambda wildcards, input: min(
+                RUN.models[model]["gpu_share"]
+                for model in RUN.predictors[config["new_images"]["predictor"]]
+            ),
+        shell:
+            "python -m segment_images --images {params.images:q} --dataset {params.dataset}"
+            " --nnunet-name {params.nnunet_name} --results {params.results}"
+            " --members {params.members} --folds {params.folds}"
+            " --postprocessing {input.postprocessing} --device {params.device}"
+            " --gpu-share {params.gpu_share} --threads {threads} --memory-mb {resources.mem_mb}"
+            " --manifest {output.manifest:q} > {log} 2> >(tee -a {log} >&2)"

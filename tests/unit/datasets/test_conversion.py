@@ -1,0 +1,391 @@
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from segflow.datasets.conversion import (
+    Target,
+    convert_cases,
+    make_dataset_json,
+    raise_problems,
+    remove_other_cases,
+)
+from segflow.datasets.sources import Problem, SourceCase
+from segflow.images.nifti import describe_difference, read_image, read_labels
+
+SHAPE = (2, 3, 4)
+IMAGE = np.arange(24, dtype=np.float32).reshape(SHAPE)
+LABELS = np.zeros(SHAPE, np.uint8)
+LABELS[1, 1:, 1:3] = [[1, 1], [2, 2]]
+READING = {
+    "spacing_mm": [3, 2, 1],
+    "picture_mode": "grey",
+    "label_values": {},
+    "contours": [],
+    "drop_blank_slices": False,
+}
+
+
+@pytest.fixture
+def raw(tmp_path):
+    return tmp_path / "raw"
+
+
+@pytest.fixture
+def target(raw, tmp_path):
+    return Target(raw, tmp_path / "converted", 1, frozenset({0, 1, 2}), READING)
+
+
+@pytest.fixture
+def add(raw, draw):
+    """Add a case to the raw folder."""
+
+    def add(name, image=IMAGE, label=LABELS, suffix=".nii.gz", **label_grid):
+        return SourceCase(
+            name,
+            f"patient of {name}",
+            "train",
+            (draw(raw / f"{name}_image{suffix}", image),),
+            (draw(raw / f"{name}_label{suffix}", label, **label_grid),),
+        )
+
+    return add
+
+
+def severities(problems):
+    return [problem.severity for problem in problems]
+
+
+def test_a_published_case_is_taken_over_as_it_is(hippocampus, tmp_path):
+    raw = tmp_path / "raw"
+    files = ["imagesTr/hippocampus_001.nii.gz", "labelsTr/hippocampus_001.nii.gz"]
+    for file in files:
+        (raw / file).parent.mkdir(parents=True)
+        shutil.copy(hippocampus / file, raw / file)
+    target = Target(raw, tmp_path / "converted", 1, frozenset({0, 1, 2}), READING)
+    source = SourceCase("h1", "h1", "train", (raw / files[0],), (raw / files[1],))
+    (case,), problems, sha256 = convert_cases([source], target, 1)
+    assert problems == []
+    assert case.shape == "35 51 35"
+    assert case.spacing_mm == "1 1 1"
+    assert {raw / file for file in files} == sha256.keys()
+    for file, name in zip(files, ["imagesTr/h1_0000.nii.gz", "labelsTr/h1.nii.gz"], strict=True):
+        assert (target.folder / name).read_bytes() == (hippocampus / file).read_bytes()
+
+
+def test_files_are_copied_where_links_are_impossible(add, target, monkeypatch):
+    def refuse(source, link):
+        raise OSError("no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    source = add("a")
+    convert_cases([source], target, 1)
+    copy = target.folder / "imagesTr" / "a_0000.nii.gz"
+    assert copy.read_bytes() == source.images[0].read_bytes()
+    assert not copy.samefile(source.images[0])
+
+
+def test_a_row_says_what_the_case_is(add, target):
+    (case,), _, sha256 = convert_cases([add("a")], target, 1)
+    assert (case.case, case.patient, case.group) == ("a", "patient of a", "patient of a")
+    assert (case.images, case.label) == ("a_image.nii.gz", "a_label.nii.gz")
+    assert (case.shape, case.spacing_mm) == ("2 3 4", "3 2 1")
+    assert {case.image_sha256, case.label_sha256} == set(sha256.values())
+
+
+def test_test_cases_go_to_their_own_folders_and_need_no_label(add, target):
+    source = replace(add("a"), split="test", labels=None)
+    (case,), problems, _ = convert_cases([source], target, 1)
+    assert (case.label, case.label_sha256, problems) == ("", "", [])
+    assert (target.folder / "imagesTs" / "a_0000.nii.gz").exists()
+    assert not (target.folder / "labelsTs" / "a.nii.gz").exists()
+
+
+def test_another_format_is_written_anew(add, target, make_grid):
+    convert_cases([add("a", suffix=".nrrd")], target, 1)
+    image, grid = read_image(target.folder / "imagesTr" / "a_0000.nii.gz")
+    np.testing.assert_array_equal(image[0], IMAGE)
+    assert describe_difference(grid, make_grid(SHAPE)) == ("", "")
+    labels, _ = read_labels(target.folder / "labelsTr" / "a.nii.gz")
+    np.testing.assert_array_equal(labels, LABELS)
+
+
+@pytest.mark.parametrize("n_files", [1, 2])
+def test_channels_become_one_file_each(add, target, draw, raw, n_files):
+    source = add("a")
+    paths = [source.images[0], draw(raw / "a_second.nii.gz", IMAGE + 100)]
+    if n_files == 1:
+        both = sitk.JoinSeries([sitk.ReadImage(str(path)) for path in paths])
+        sitk.WriteImage(both, str(raw / "a_all.nii.gz"))
+        paths = [raw / "a_all.nii.gz"]
+    source = replace(source, images=tuple(paths))
+    (case,), problems, _ = convert_cases([source], replace(target, n_channels=2), 1)
+    assert (case.shape, problems) == ("2 3 4", [])
+    for number, expected in enumerate((IMAGE, IMAGE + 100)):
+        found, _ = read_image(target.folder / "imagesTr" / f"a_{number:04d}.nii.gz")
+        np.testing.assert_array_equal(found[0], expected)
+
+
+def test_channels_must_lie_on_one_grid(add, target, draw, raw):
+    shifted = draw(raw / "a_second.nii.gz", IMAGE, origin_mm=(10.0, 22.0, 30.0))
+    source = add("a")
+    source = replace(source, images=(*source.images, shifted))
+    cases, problems, _ = convert_cases([source], replace(target, n_channels=2), 1)
+    assert cases == []
+    assert [problem.problem for problem in problems] == [
+        "differs from channel 0 in origin (10 20 30 against 10 22 30)"
+    ]
+    assert problems[0].file == "a_second.nii.gz"
+
+
+def test_a_label_header_that_differs_by_rounding_is_repaired(add, target):
+    source = add("a", origin_mm=(10.0001, 20.0, 30.0))
+    (case,), problems, _ = convert_cases([source], target, 1)
+    problem = "differs from its image by rounding in origin"
+    assert problems == [
+        Problem("a", "a_label.nii.gz", "repaired", problem, "took the image's header")
+    ]
+    labels, grid = read_labels(target.folder / "labelsTr" / "a.nii.gz")
+    np.testing.assert_array_equal(labels, LABELS)
+    assert grid == read_image(target.folder / "imagesTr" / "a_0000.nii.gz")[1]
+    assert convert_cases([source], target, 1)[:2] == ([case], problems)  # also when reused
+
+
+def with_value(array, value):
+    array = array.astype(np.float32)
+    array[0, 0, 0] = value
+    return array
+
+
+@pytest.mark.parametrize(
+    ("change", "file", "message"),
+    [
+        (
+            {"image": with_value(IMAGE, np.nan), "suffix": ".nrrd"},
+            "image",
+            "1 voxels are NaN or infinite",
+        ),
+        (
+            {"image": with_value(IMAGE, np.inf), "suffix": ".nrrd"},
+            "image",
+            "1 voxels are NaN or infinite",
+        ),
+        (
+            {"label": with_value(LABELS, np.nan), "suffix": ".nrrd"},
+            "label",
+            "1 voxels are NaN or infinite",
+        ),
+        (
+            {"label": with_value(LABELS, 7)},
+            "label",
+            "label values 7 are not declared (allowed: 0, 1, 2)",
+        ),
+        (
+            {"label": with_value(LABELS, 0.5)},
+            "label",
+            "label values 0.5 are not declared (allowed: 0, 1, 2)",
+        ),
+        (
+            {"label": LABELS.astype(np.int16) - 1},
+            "label",
+            "label values -1 are not declared (allowed: 0, 1, 2)",
+        ),
+        (
+            {"label": np.ones((2, 3, 5), np.uint8)},
+            "label",
+            "differs from its image in shape (2 3 4 against 2 3 5)",
+        ),
+        (
+            {"origin_mm": (10.0, 20.0, 33.0)},
+            "label",
+            "differs from its image in origin (10 20 30 against 10 20 33)",
+        ),
+        (
+            {"spacing_mm": (3.0, 2.0, 1.5)},
+            "label",
+            "differs from its image in spacing (3 2 1 against 3 2 1.5)",
+        ),
+    ],
+)
+def test_a_wrong_file_is_named_with_its_values(add, target, change, file, message):
+    cases, problems, _ = convert_cases([add("good", IMAGE + 1), add("a", **change)], target, 1)
+    assert [case.case for case in cases] == ["good"]
+    name = f"a_{file}{change.get('suffix', '.nii.gz')}"
+    assert problems == [Problem("a", name, "error", message, "mend or replace the file")]
+
+
+# SimpleITK reads NaN in NIfTI files as 0.
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize(("file", "array"), [("image", IMAGE), ("label", LABELS)])
+def test_nan_in_nifti_files_is_found(add, target, file, array, suffix, value):
+    source = add("a", suffix=suffix, **{file: with_value(array, value)})
+    cases, (problem,), _ = convert_cases([source], target, 1)
+    assert cases == []
+    assert problem.file == f"a_{file}{suffix}"
+    assert problem.problem == "1 voxels are NaN or infinite"
+
+
+def truncate(content):
+    return content[:-100]
+
+
+def flip_a_byte(content):
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 0xFF]) + content[middle + 1 :]
+
+
+@pytest.mark.parametrize("file", ["image", "label"])
+@pytest.mark.parametrize(
+    ("suffix", "damage", "message"),
+    [
+        (".nrrd", truncate, "cannot be read ("),
+        (".nii", truncate, "cannot be read as NIfTI ("),
+        (".nii.gz", truncate, "the gzip file is damaged ("),
+        (".nii.gz", flip_a_byte, "the gzip file is damaged ("),
+    ],
+)
+def test_a_damaged_file_is_named(add, target, raw, file, suffix, damage, message):
+    labels = np.random.default_rng(0).integers(0, 3, (8, 32, 32), np.uint8)  # hard to compress
+    source = add("a", labels.astype(np.float32), labels, suffix)
+    path = raw / f"a_{file}{suffix}"
+    path.write_bytes(damage(path.read_bytes()))
+    cases, (problem,), _ = convert_cases([source], target, 1)
+    assert cases == []
+    assert problem.file == path.name
+    assert problem.problem.startswith(message)
+
+
+@pytest.mark.parametrize("file", ["image", "label"])
+def test_a_missing_file_is_named(add, target, raw, file):
+    source = add("a")
+    (raw / f"a_{file}.nii.gz").unlink()
+    cases, (problem,), _ = convert_cases([source], target, 1)
+    assert cases == []
+    assert (problem.file, problem.problem) == (f"a_{file}.nii.gz", "the file is missing")
+
+
+def test_the_number_of_channels_must_be_the_declared_one(add, target):
+    _, (problem,), _ = convert_cases([add("a")], replace(target, n_channels=2), 1)
+    assert problem.problem == "1 channels, but the data set declares 2"
+
+
+def test_one_image_under_two_names_is_refused(add, target):
+    cases, (problem,), _ = convert_cases([add("b"), add("a")], target, 1)
+    assert [case.case for case in cases] == ["a"]
+    assert (problem.case, problem.problem) == ("b", "the same image as case 'a'")
+
+
+def test_an_empty_label_map_is_noted_and_kept(add, target):
+    cases, problems, _ = convert_cases([add("a", label=LABELS * 0)], target, 1)
+    assert len(cases) == 1
+    assert problems == [Problem("a", "a_label.nii.gz", "note", "the label map is empty", "kept")]
+
+
+def test_whole_numbers_become_integers(add, target):
+    convert_cases([add("a", label=LABELS.astype(np.float32))], target, 1)
+    labels, _ = read_labels(target.folder / "labelsTr" / "a.nii.gz")
+    assert labels.dtype == np.uint8
+    np.testing.assert_array_equal(labels, LABELS)
+
+
+def states(folder):
+    """Return what changes when a file is written anew, by name."""
+    files = [path for path in Path(folder).rglob("*") if path.is_file()]
+    return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in files}
+
+
+def test_only_what_changed_is_converted_again(add, target, draw):
+    sources = [add("a"), add("b", IMAGE + 1, suffix=".nrrd")]
+    first = convert_cases(sources, target, 1)
+    before = states(target.folder)
+    assert convert_cases(sources[::-1], target, 1) == first
+    assert states(target.folder) == before
+
+    draw(sources[1].labels[0], LABELS[:, ::-1])
+    convert_cases(sources, target, 1)
+    after = states(target.folder)
+    changed = {name for name in after if after[name] != before[name]}
+    assert changed == {"b_0000.nii.gz", "b.nii.gz", "b.json"}
+    labels, _ = read_labels(target.folder / "labelsTr" / "b.nii.gz")
+    np.testing.assert_array_equal(labels, LABELS[:, ::-1])
+
+
+def test_other_rules_convert_again(add, target):
+    source = add("a")
+    convert_cases([source], target, 1)
+    _, (problem,), _ = convert_cases([source], replace(target, labels=frozenset({0, 1})), 1)
+    assert problem.problem == "label values 2 are not declared (allowed: 0, 1)"
+
+
+def test_a_case_that_left_the_data_set_leaves_no_files(add, target):
+    sources = [add("a"), add("b", IMAGE + 1)]
+    convert_cases(sources, target, 1)
+    remove_other_cases(sources[:1], "train", target)
+    assert not [name for name in states(target.folder) if name.startswith("b")]
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_a_part_without_cases_leaves_no_files_and_the_other_part_alone(add, target, part):
+    sources = {"train": [add("a")], "test": [replace(add("b", IMAGE + 1), split="test")]}
+    for name in sources:
+        convert_cases(sources[name], target, 1)
+    assert convert_cases([], target, 1) == ([], [], {})
+    remove_other_cases([], part, target)
+    left = {path.parent.name for path in target.folder.glob("*/*.nii.gz")}
+    assert left == ({"imagesTs", "labelsTs"} if part == "train" else {"imagesTr", "labelsTr"})
+
+
+def test_a_label_that_left_the_data_set_leaves_no_file(add, target):
+    source = replace(add("a"), split="test")
+    convert_cases([source], target, 1)
+    unlabelled = replace(source, labels=None)
+    (case,), _, _ = convert_cases([unlabelled], target, 1)
+    remove_other_cases([unlabelled], "test", target)
+    assert case.label == ""
+    assert list((target.folder / "labelsTs").rglob("*.*")) == [target.folder / "labelsTs/.ledger"]
+    assert (target.folder / "imagesTs" / "a_0000.nii.gz").exists()
+
+
+def test_the_number_of_workers_makes_no_difference(add, target):
+    sources = [add("a"), add("b", IMAGE + 1), add("c", IMAGE + 2, label=LABELS * 0)]
+    alone = convert_cases(sources, replace(target, folder=target.folder / "1"), 1)
+    assert convert_cases(sources, replace(target, folder=target.folder / "2"), 2) == alone
+
+
+def test_raise_problems_lists_every_error(target):
+    problems = [
+        Problem("a", "a.nii.gz", "error", "the file is missing", "mend or replace the file"),
+        Problem("b", "b.nii.gz", "note", "the label map is empty", "kept"),
+        Problem("c", "c.nii.gz", "error", "4 voxels are NaN", "mend or replace the file"),
+    ]
+    with pytest.raises(ValueError, match="raw: 2 problems") as caught:
+        raise_problems(problems, "raw")
+    assert str(caught.value).splitlines()[1:] == [
+        "  a.nii.gz: the file is missing (mend or replace the file)",
+        "  c.nii.gz: 4 voxels are NaN (mend or replace the file)",
+    ]
+    raise_problems(problems[1:2], "raw")
+
+
+def test_dataset_json_is_what_nnunet_reads():
+    dataset = {
+        "channels": ["T1", "T2"],
+        "labels": {"background": 0, "tumour": [1, 2], "core": 2},
+        "regions_class_order": [1, 2],
+        "title": "A title",
+        "license": "CC0",
+        "source": "https://example.org",
+        "reading": READING,
+    }
+    found = make_dataset_json(dataset, 7)
+    assert found["channel_names"] == {"0": "T1", "1": "T2"}
+    assert found["labels"] == dataset["labels"]
+    assert (found["numTraining"], found["file_ending"]) == (7, ".nii.gz")
+    assert found["regions_class_order"] == [1, 2]
+    del dataset["regions_class_order"]
+    assert "regions_class_order" not in make_dataset_json(dataset, 7)

@@ -1,0 +1,227 @@
+import os
+from dataclasses import replace
+
+import pytest
+
+from segflow.datasets.sources import (
+    Problem,
+    SourceCase,
+    find_cases,
+    folder_state,
+    no_cases,
+    record_sources,
+    state_of_sources,
+)
+from segflow.files.content import file_sha256, write_json
+from segflow.files.folders import visible
+
+DATASET = {"converter": "msd", "options": {}, "source": "http://example.org", "pseudonyms": False}
+
+
+def msd(raw, **changes):
+    """Return what the Decathlon's converter finds."""
+    return find_cases({**DATASET, **changes}, raw)
+
+
+@pytest.fixture
+def raw(tmp_path):
+    folder = tmp_path / "raw"
+    for name in ("imagesTr/a", "labelsTr/a", "imagesTr/b", "labelsTr/b", "imagesTs/c"):
+        path = folder / f"{name}.nii.gz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"content of {name}")
+    return folder
+
+
+def store(raw, cases, record):
+    """Record the raw files as conversion does."""
+    state = state_of_sources(raw, cases, record)
+    sha256 = {path: file_sha256(path) for case in cases for path in case.files}
+    write_json(record, {"state": state, **record_sources(raw, cases, sha256)})
+    return state
+
+
+@pytest.fixture
+def record(raw, tmp_path):
+    store(raw, msd(raw).cases, tmp_path / "sources.json")
+    return tmp_path / "sources.json"
+
+
+def touch(path):
+    later = path.stat().st_mtime_ns + 10**9
+    os.utime(path, ns=(later, later))
+
+
+def state(raw, record):
+    return state_of_sources(raw, msd(raw).cases, record)
+
+
+def test_a_touched_file_leaves_the_state(raw, record):
+    before = state(raw, record)
+    touch(raw / "imagesTr" / "a.nii.gz")
+    assert state(raw, record) == before
+
+
+def change(raw):
+    path = raw / "labelsTr" / "a.nii.gz"
+    path.write_text(path.read_text()[::-1])  # of the same size
+    touch(path)
+
+
+def grow(raw):
+    (raw / "imagesTr" / "a.nii.gz").write_text("another size")
+
+
+def add(raw):
+    (raw / "imagesTs" / "d.nii.gz").write_text("new")
+
+
+def remove(raw):
+    (raw / "imagesTs" / "c.nii.gz").unlink()
+
+
+@pytest.mark.parametrize("alter", [change, grow, add, remove])
+def test_other_content_changes_the_state(raw, record, alter):
+    before = state(raw, record)
+    alter(raw)
+    assert state(raw, record) != before
+
+
+def test_content_that_comes_back_brings_its_state_back(raw, record):
+    before = state(raw, record)
+    change(raw)
+    change(raw)
+    assert state(raw, record) == before
+
+
+def test_another_role_changes_the_state(raw, record):
+    cases = msd(raw).cases
+    one_patient = [replace(case, patient="p") for case in cases]
+    assert state_of_sources(raw, one_patient, record) != state(raw, record)
+
+
+def test_channels_that_swap_change_the_state(raw, tmp_path):
+    record = tmp_path / "sources.json"
+    channels = (raw / "imagesTr" / "a.nii.gz", raw / "imagesTr" / "b.nii.gz")
+    case, swapped = (SourceCase("a", "a", "train", c, None) for c in (channels, channels[::-1]))
+    before = store(raw, [case], record)
+    assert state_of_sources(raw, [case], record) == before
+    assert state_of_sources(raw, [swapped], record) != before
+    assert state_of_sources(raw, [swapped], tmp_path / "missing.json") != before
+
+
+def test_a_lost_file_of_a_known_case_changes_the_state(raw, record):
+    cases = msd(raw).cases
+    before = state_of_sources(raw, cases, record)
+    (raw / "imagesTs" / "c.nii.gz").unlink()
+    assert state_of_sources(raw, cases, record) != before
+
+
+@pytest.mark.parametrize("text", ["{", "null", "3", "[]", '["state"]', "{}", '{"files": []}'])
+def test_a_damaged_or_foreign_record_counts_as_none(raw, record, tmp_path, text):
+    touch(raw / "imagesTr" / "a.nii.gz")
+    record.write_text(text)
+    assert state(raw, record) == state(raw, tmp_path / "missing.json")
+
+
+def test_find_cases_sorts_by_name(raw):
+    (raw / "imagesTs" / "0.nii.gz").write_text("first by name, last by folder")
+    assert [case.case for case in msd(raw).cases] == ["0", "a", "b", "c"]
+
+
+def test_find_cases_says_which_folder_is_missing_and_where_the_data_come_from(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nowhere: no such folder.*http://example\.org"):
+        msd(tmp_path / "nowhere")
+
+
+def test_another_layout_says_what_was_expected_and_found(tmp_path):
+    for name in "abcdefghij":
+        (tmp_path / name).mkdir()
+    message = r"expected imagesTr/.*, found a/, b/, .*, h/ and 2 more \(the data come from http"
+    with pytest.raises(FileNotFoundError, match=message):
+        msd(tmp_path)
+
+
+def test_an_empty_folder_is_called_empty(tmp_path):
+    assert str(no_cases(tmp_path, "x")).endswith("expected x, found an empty folder")
+
+
+def errors(catalogue):
+    return [(p.case, p.problem) for p in catalogue.problems if p.severity == "error"]
+
+
+def test_a_case_that_is_there_twice_is_an_error(raw):
+    (raw / "imagesTs" / "a.nii.gz").write_text("the name of a training case")
+    assert errors(msd(raw)) == [("a", "case 'a' is there 2 times")]
+
+
+def test_a_name_with_a_blank_is_an_error(raw):
+    (raw / "imagesTs" / "a b.nii.gz").write_text("test case")
+    assert errors(msd(raw)) == [("a b", "'a b' cannot name a case")]
+
+
+def test_the_rule_for_patients_reads_the_name_of_the_case(raw):
+    for name in ("p1_scan1", "p1_scan2"):
+        (raw / "imagesTs" / f"{name}.nii.gz").write_text(name)
+    found = msd(raw, patient=r"([a-z]\d?)")
+    assert [case.patient for case in found.cases] == ["a", "b", "c", "p1", "p1"]
+    assert errors(msd(raw, patient=r"(p\d)"))[0] == (
+        "a",
+        "the rule for patients, '(p\\\\d)', does not fit 'a'",
+    )
+
+
+def test_an_undeclared_class_is_an_error(raw):
+    found = errors(msd(raw, classes=["benign", "malignant"]))
+    assert found[0] == ("a", "class '' is not declared")
+
+
+def test_missing_cases_of_the_full_release_are_a_note(raw):
+    note = Problem(
+        "", "", "note", "2 of the 260 published train cases are there", "used what is there"
+    )
+    assert msd(raw, expected_cases={"train": 260, "test": 1}).problems == [note]
+
+
+def test_the_published_split_is_kept_where_there_is_one(raw):
+    assert [case.published_split for case in msd(raw).cases] == ["train", "train", "test"]
+    (raw / "imagesTs" / "c.nii.gz").unlink()
+    assert [case.published_split for case in msd(raw).cases] == ["", ""]
+
+
+def test_patients_get_pseudonyms_where_the_data_set_says_so(raw, monkeypatch):
+    monkeypatch.setenv("SEGFLOW_PSEUDONYM_KEY", "k" * 32)
+    first, second = (msd(raw, pseudonyms=True).cases[n].patient for n in (0, 1))
+    assert first != second
+    assert first == msd(raw, pseudonyms=True).cases[0].patient
+    monkeypatch.setenv("SEGFLOW_PSEUDONYM_KEY", "l" * 32)
+    assert msd(raw, pseudonyms=True).cases[0].patient != first
+
+
+def test_a_folder_stands_for_its_files(tmp_path):
+    folder = tmp_path / "series"
+    folder.mkdir()
+    for name in ("2.dcm", "1.dcm", "._1.dcm"):
+        (folder / name).write_text(name)
+    case = SourceCase("a", "a", "train", (folder,), None, other_labels=(tmp_path / "x.nii",))
+    assert case.files == [folder / "1.dcm", folder / "2.dcm", tmp_path / "x.nii"]
+    assert visible(tmp_path / "nowhere") == []
+
+
+def test_folder_state_follows_names_sizes_and_times(raw):
+    before = folder_state(raw)
+    assert folder_state(raw) == before
+    touch(raw / "imagesTr" / "a.nii.gz")
+    assert folder_state(raw) != before
+
+
+def test_a_converted_data_set_stands_for_its_missing_folder(raw, record, tmp_path):
+    gone = tmp_path / "gone"
+    assert folder_state(gone, record) == state(raw, record)
+    assert folder_state(gone) == folder_state(gone, tmp_path / "no record") == "missing"
+
+
+@pytest.mark.parametrize("text", ["[]", "3", "null", "{}"])
+def test_a_foreign_record_stands_for_no_folder(tmp_path, text):
+    (tmp_path / "record.json").write_text(text)
+    assert folder_state(tmp_path / "gone", tmp_path / "record.json") == "missing"

@@ -1,0 +1,153 @@
+import gzip
+
+import nibabel
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from segflow.images.nifti import read_image
+from segflow.images.raw_files import (
+    image_ending,
+    is_clean,
+    knows_its_grid,
+    read_label_map,
+    read_volume,
+)
+
+READING = {"spacing_mm": [3, 2, 1], "picture_mode": "grey", "contours": ["Mass"]}
+ARRAY = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+QUARTER_TURN = (0.0, 1.0, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, 1.0)
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd", ".mha"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32])
+def test_every_format_gives_what_simpleitk_reads(draw, tmp_path, suffix, dtype):
+    path = draw(tmp_path / f"image{suffix}", ARRAY.astype(dtype), direction=QUARTER_TURN)
+    volume = read_volume(path, READING)
+    array, grid = read_image(path)
+    assert (volume.array.dtype, volume.grid, volume.repairs) == (dtype, grid, [])
+    np.testing.assert_array_equal(volume.array, array)
+
+
+def test_the_last_axis_of_four_holds_the_channels(draw, tmp_path):
+    paths = [draw(tmp_path / f"{number}.nii.gz", ARRAY + 100 * number) for number in range(3)]
+    both = sitk.JoinSeries([sitk.ReadImage(str(path)) for path in paths])
+    sitk.WriteImage(both, str(tmp_path / "all.nii.gz"))
+    volume = read_volume(tmp_path / "all.nii.gz", READING)
+    assert volume.grid == read_image(paths[0])[1]
+    for number in range(3):
+        np.testing.assert_array_equal(volume.array[number], ARRAY + 100 * number)
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+@pytest.mark.parametrize("content", [b"", b"short", b"\0" * 400])
+def test_what_is_no_nifti_is_said_to_be_none(tmp_path, name, content):
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    with pytest.raises(ValueError, match=rf"{name}: cannot be read as NIfTI"):
+        read_volume(path, READING)
+
+
+def sheared(path, amount):
+    affine = np.diag([2.0, 2.0, 3.0, 1.0])
+    affine[0, 1] = 2 * amount
+    nibabel.save(nibabel.Nifti1Image(ARRAY.T, affine), path)
+    return path
+
+
+def test_axes_that_are_nearly_at_right_angles_are_mended(tmp_path):
+    volume = read_volume(sheared(tmp_path / "a.nii.gz", 0.01), READING)
+    assert len(volume.repairs) == 1
+    matrix = np.reshape(volume.grid.direction, (3, 3))
+    np.testing.assert_allclose(matrix @ matrix.T, np.eye(3), atol=1e-12)
+    assert volume.grid.spacing_mm == pytest.approx((3, 2, 2), rel=1e-3)
+
+
+def test_sheared_axes_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"a\.nii\.gz: the axes are not at right angles"):
+        read_volume(sheared(tmp_path / "a.nii.gz", 0.2), READING)
+
+
+def test_an_array_is_read_as_row_column_slice_with_the_data_sets_spacing(tmp_path):
+    np.save(tmp_path / "a.npy", np.moveaxis(ARRAY, 0, -1).astype(np.float64))
+    volume = read_volume(tmp_path / "a.npy", READING)
+    np.testing.assert_array_equal(volume.array[0], ARRAY)
+    assert volume.array.dtype == np.float32
+    assert (volume.grid.shape, volume.grid.spacing_mm) == ((2, 3, 4), (3, 2, 1))
+
+
+@pytest.mark.parametrize("array", [np.zeros(3), np.zeros((2, 0, 3)), np.zeros((1, 2, 3, 4))])
+def test_an_array_needs_two_or_three_axes(tmp_path, array):
+    np.save(tmp_path / "a.npy", array)
+    with pytest.raises(ValueError, match=r"a\.npy: needs 2 or 3 axes that are not empty"):
+        read_volume(tmp_path / "a.npy", READING)
+
+
+def test_pickled_objects_are_never_loaded(tmp_path):
+    np.save(tmp_path / "a.npy", np.array([{}], object), allow_pickle=True)
+    with pytest.raises(ValueError, match=r"a\.npy: cannot be read as an array"):
+        read_volume(tmp_path / "a.npy", READING)
+
+
+def test_a_damaged_metaimage_is_noticed(draw, tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (8, 32, 32), np.uint8)
+    path = draw(tmp_path / "a.mha", noise)
+    content = bytearray(path.read_bytes())
+    assert b"CompressedData = True" in content
+    content[-1] ^= 0xFF  # of the checksum
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.mha: .*damaged compressed data"):
+        read_volume(path, READING)
+
+
+def test_a_label_map_has_one_channel(draw, tmp_path):
+    paths = [draw(tmp_path / f"{number}.nii.gz", ARRAY) for number in range(2)]
+    both = sitk.JoinSeries([sitk.ReadImage(str(path)) for path in paths])
+    sitk.WriteImage(both, str(tmp_path / "all.nii.gz"))
+    with pytest.raises(ValueError, match="a label map has one channel, found 2"):
+        read_label_map(tmp_path / "all.nii.gz", (2, 3, 4), READING)
+
+
+@pytest.mark.parametrize(
+    ("name", "ending", "grid"),
+    [
+        ("a_0000.nii.gz", ".nii.gz", True),
+        ("a.NII", ".NII", True),
+        ("a.b.png", ".png", False),
+        ("a.npy", ".npy", False),
+        ("a.xml", "", False),
+        ("notes.txt", "", True),
+    ],
+)
+def test_endings_tell_images(tmp_path, name, ending, grid):
+    assert image_ending(tmp_path / name) == ending
+    assert knows_its_grid(tmp_path / name) == grid
+
+
+def save(path, **texts):
+    image = nibabel.Nifti1Image(ARRAY.T, np.eye(4))
+    for name, text in texts.items():
+        image.header[name] = text
+    nibabel.save(image, path)
+    return path
+
+
+@pytest.mark.parametrize("texts", [{}, {"descrip": b"FSL5.0"}, {"aux_file": b"none"}])
+def test_a_header_without_words_is_clean(tmp_path, texts):
+    assert is_clean(save(tmp_path / "a.nii.gz", **texts))
+
+
+@pytest.mark.parametrize("field", ["descrip", "aux_file", "intent_name", "db_name"])
+def test_a_header_with_words_is_not(tmp_path, field):
+    assert not is_clean(save(tmp_path / "a.nii.gz", **{field: b"Doe John"}))
+
+
+def test_a_name_in_the_gzip_header_or_an_extension_is_not_clean(tmp_path):
+    content = gzip.decompress(save(tmp_path / "a.nii.gz").read_bytes())
+    with gzip.open(tmp_path / "doe.nii.gz", "wb") as file:  # stores the name
+        file.write(content)
+    assert not is_clean(tmp_path / "doe.nii.gz")
+    image = nibabel.Nifti1Image(ARRAY.T, np.eye(4))
+    image.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", b"John Doe"))
+    nibabel.save(image, tmp_path / "extended.nii.gz")
+    assert not is_clean(tmp_path / "extended.nii.gz")

@@ -1,0 +1,130 @@
+import time
+from copy import deepcopy
+from threading import Event
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from segflow.files.content import Damaged, file_sha256, write_json
+from segflow.models.prediction import (
+    _exporting,
+    _use_precision,
+    add_previous_stage,
+    load_predictor,
+    prediction_keys,
+)
+
+PREDICTION = {"checkpoint": "final", "mirroring": True, "step_size": 0.5, "precision": "auto"}
+PLANS = {"segflow": {"prediction": PREDICTION, "training": {"epochs": 3}}}
+MANIFEST = {"checkpoints": {"final": "f", "best": "b"}}
+KEYS = {"x": "1", "y": "2"}
+
+
+def changed(plans=PLANS, manifests=(MANIFEST,), keys=KEYS, previous=None):
+    """Return the cases whose key differs from that of the plain prediction."""
+    before = prediction_keys(PLANS, [MANIFEST], KEYS, {})
+    after = prediction_keys(plans, manifests, keys, previous or {})
+    return {case for case in before if before[case] != after[case]}
+
+
+def plans_with(part, **changes):
+    plans = deepcopy(PLANS)
+    plans["segflow"][part] |= changes
+    return plans
+
+
+def test_a_prediction_depends_on_what_it_is_made_from():
+    assert changed() == set()
+    assert changed(keys={"x": "3", "y": "2"}) == {"x"}
+    assert changed(previous={"y": "1"}) == {"y"}
+    other = {"checkpoints": {"final": "g", "best": "b"}}
+    assert changed(manifests=[other]) == {"x", "y"}
+    assert changed(manifests=[MANIFEST, other]) == {"x", "y"}
+    assert changed(plans=plans_with("prediction", mirroring=False)) == {"x", "y"}
+    assert changed(plans=plans_with("prediction", checkpoint="best")) == {"x", "y"}
+
+
+def test_a_prediction_depends_on_nothing_else():
+    assert changed(manifests=[{"checkpoints": {"final": "f", "best": "c"}}]) == set()
+    assert changed(plans=plans_with("training", epochs=4)) == set()
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_checkpoint_that_training_did_not_leave_is_refused(tmp_path, there):
+    path = tmp_path / "fold_0" / "checkpoint_final.pth"
+    path.parent.mkdir()
+    found = "nothing"
+    if there:
+        path.write_text("another")
+        found = file_sha256(path)[:12]
+    manifest = tmp_path / "training.json"
+    write_json(manifest, {"checkpoints": {"final": "0123456789abcdef"}})
+    message = rf"checkpoint_final\.pth: expected SHA-256 0123456789ab of .*, found {found}"
+    with pytest.raises(Damaged, match=message) as caught:
+        load_predictor(tmp_path, {0: manifest}, PLANS, torch.device("cpu"))
+    assert caught.value.files == (path, manifest)
+
+
+def test_the_previous_stage_becomes_one_channel_a_label():
+    data = np.full((1, 1, 1, 3), 0.5, np.float32)
+    predictor = SimpleNamespace(label_manager=SimpleNamespace(foreground_labels=[1, 2]))
+    found = add_previous_stage(data, np.array([[[0, 2, 1]]], np.uint8), predictor)
+    assert found.tolist() == [[[[0.5, 0.5, 0.5]]], [[[0, 0, 1]]], [[[0, 1, 0]]]]
+    assert found.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("precision", "expected"), [("auto", 0.1), ("float32", 0.1), ("bfloat16", 0.1001)]
+)
+def test_networks_compute_in_the_wanted_precision(precision, expected):
+    network = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.constant_(network.weight, 0.1)
+    _use_precision(network, precision, torch.device("cpu"))
+    found = network(torch.ones(1, 1))
+    assert found.dtype == torch.float32
+    assert found.item() == pytest.approx(expected, abs=3e-5)
+
+
+DEVICES = [torch.device("cpu"), torch.device("cuda")]  # none is touched
+
+
+@pytest.mark.parametrize("device", DEVICES, ids=str)
+@pytest.mark.parametrize("threads", [1, 4])
+def test_every_export_is_run_and_few_wait(device, threads):
+    done = []
+
+    def export(number):
+        time.sleep(0.01)
+        done.append(number)
+
+    with _exporting(device, threads) as submit:
+        for number in range(6):
+            submit(export, number)
+            assert number + 1 - len(done) <= max(1, threads // 2)
+    assert sorted(done) == list(range(6))
+
+
+def test_a_gpu_does_not_wait_for_an_export():
+    goes_on, found = Event(), []
+    with _exporting(torch.device("cuda"), 1) as submit:
+        submit(lambda: found.append(goes_on.wait(5)))
+        goes_on.set()
+    assert found == [True]
+
+
+@pytest.mark.parametrize("device", DEVICES, ids=str)
+@pytest.mark.parametrize("position", [0, 5])
+def test_an_error_of_an_export_is_raised(device, position):
+    def export(number):
+        if number == position:
+            raise OSError("the disk is full")
+
+    def export_all():
+        with _exporting(device, 4) as submit:
+            for number in range(6):
+                submit(export, number)
+
+    with pytest.raises(OSError, match="the disk is full"):
+        export_all()

@@ -1,0 +1,122 @@
+import pytest
+import yaml
+
+from segflow.report.published import contradiction, published_results
+from segflow.run import descriptions
+from segflow.run.descriptions import load_descriptions, load_published
+from segflow.run.schemas import PROJECT
+
+SHIPPED = sorted(path.stem for path in (PROJECT / "config" / "published").glob("*.yaml"))
+
+
+def test_every_shipped_file_is_of_a_data_set_and_loads():
+    datasets = load_descriptions("dataset")
+    assert set(SHIPPED) <= datasets.keys()
+    found = load_published(datasets)
+    assert list(found) == SHIPPED
+    for name, publications in found.items():
+        known = {*datasets[name].get("labels", ()), *datasets[name].get("classes", ()), "all"}
+        # The challenge's kidney is not the label of that name.
+        known |= {"kidney_and_tumour"} if name == "kits19" else set()
+        assert set(published_results(publications)["label"]) <= known, name
+
+
+def rows_of(name):
+    rows = published_results(load_published([name])[name])
+    return rows.set_index(["predictor", "stage", "metric"])
+
+
+def test_values_of_a_study_before_and_after_post_processing():
+    rows = rows_of("breastdm")
+    model = "nnU-Net 3d_fullres"
+    assert rows.loc[(model, "raw", "dice"), "mean"] == 0.8334
+    assert rows.loc[(model, "postprocessed", "iou"), "mean"] == 0.8052
+    assert (rows.loc[[model], "note"] == "").all()
+
+
+def test_published_values_that_cannot_be_right_say_so():
+    rows = rows_of("breastdm")
+    note = "impossible on the same cases: IoU 0.751 is above Dice 0.665"
+    assert (rows.loc[["3D U-Net"], "note"] == note).all()
+    # 2 * 0.815 / 1.815 = 0.898
+    rows = rows_of("busi")
+    assert rows.loc[("Encoder-decoder", "unstated", "dice"), "note"] == (
+        "impossible on the same cases: Dice 0.904 is above 0.898, the most that IoU 0.815 allows"
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "impossible"),
+    [
+        ({"dice": 0.82, "iou": 0.7}, False),  # 2 * 0.7 / 1.7 = 0.824 is the most
+        ({"dice": 0.825, "iou": 0.701}, False),  # 0.8242, but for the third digit
+        ({"dice": 0.83, "iou": 0.701}, True),
+        ({"dice": 0.5, "iou": 0.5}, False),  # half of the cases 1, the others 0
+        ({"dice": 0.5, "iou": 0.52}, True),
+        ({"dice": 1.0, "iou": 1.0}, False),
+        ({"dice": 0.5}, False),
+        ({"iou": 0.5}, False),
+    ],
+)
+def test_what_is_impossible(values, impossible):
+    assert bool(contradiction(values)) == impossible
+
+
+RESULT = {"model": "m", "label": "a", "values": {"dice": 0.5}}
+SOURCE = {"source": "s", "split": "val", "results": [RESULT]}
+
+
+@pytest.fixture
+def published(tmp_path, monkeypatch):
+    """Let published results come from another project, and write those of the data set d."""
+    monkeypatch.setattr(descriptions, "PROJECT", tmp_path)
+    (tmp_path / "config" / "published").mkdir(parents=True)
+
+    def write(content):
+        (tmp_path / "config" / "published" / "d.yaml").write_text(yaml.safe_dump(content))
+        return load_published(["d", "without"])
+
+    return write
+
+
+def test_rows_hold_source_and_deviation(published):
+    result = RESULT | {"sd": {"dice": 0.1}, "stage": "raw"}
+    found = published({"x": SOURCE | {"table": "table 2", "results": [result]}})
+    row = published_results(found["d"]).iloc[0].to_dict()
+    assert row == {
+        "predictor": "m",
+        "split": "val",
+        "stage": "raw",
+        "label": "a",
+        "metric": "dice",
+        "mean": 0.5,
+        "sd": 0.1,
+        "published": "s, table 2",
+        "note": "",
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({}, r"top level: \{\} should be non-empty"),
+        ({"x": {**SOURCE, "author": "a"}}, r"x: .*'author' was unexpected"),
+        ({"x": {"split": "val", "results": [RESULT]}}, r"x: 'source' is a required property"),
+        ({"x": {**SOURCE, "split": "train"}}, r"x\.split: 'train' is not one of"),
+        (
+            {"x": {**SOURCE, "results": [{**RESULT, "values": {"dice": 66.5}}]}},
+            r"x\.results\.0\.values\.dice: 66\.5 is greater than the maximum of 1",
+        ),
+        (
+            {"x": {**SOURCE, "results": [{**RESULT, "values": {"dsc": 0.5}}]}},
+            r"x\.results\.0\.values: 'dsc' is not one of",
+        ),
+    ],
+)
+def test_a_wrong_file_is_refused(published, content, message):
+    with pytest.raises(ValueError, match=rf"^config/published/d\.yaml: {message}"):
+        published(content)
+
+
+def test_no_results_are_an_empty_table():
+    assert published_results({}).empty

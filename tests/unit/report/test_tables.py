@@ -1,0 +1,180 @@
+import itertools
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+import compare_predictors
+import plot_comparisons
+import summarise_metrics
+from segflow.evaluation.metrics import METRICS
+from segflow.evaluation.summaries import arrange, summarise
+from segflow.files.cases import write_cases
+from segflow.report.figures import MAX_PAIRS, draw_comparisons
+from segflow.report.tables import bands, number, one_line, overview, p_text
+
+TITLES = {"q": "Model Q", "p": "Model P"}
+RULE = {"metric": "iou", "limits": {"good": 0.7, "excellent": 0.85, "moderate": 0.5}}
+PUBLISHED = {
+    "paper": {
+        "source": "Somebody 2020",
+        "table": "",
+        "split": "test",
+        "results": [{"model": "Net", "label": "a", "values": {"dice": 0.5, "iou": 0.6}}],
+    }
+}
+N_CASES = 6
+
+
+@pytest.fixture
+def metrics():
+    generator = np.random.default_rng(0)
+    keys = ["predictor", "split", "stage", "case", "label"]
+    cases = [f"c{number}" for number in range(N_CASES)]
+    levels = ["pq", ("val", "test"), ("raw", "postprocessed"), cases, "ab"]
+    rows = pd.DataFrame(itertools.product(*levels), columns=keys)
+    rows["case"] = rows["split"] + rows["case"]
+    rows["fold"] = np.where(rows["split"] == "val", "0", "all")
+    for name in METRICS:
+        rows[name] = generator.random(len(rows))
+    return rows
+
+
+@pytest.fixture
+def written(metrics, tmp_path, make_case):
+    """Write the tables that the scripts read; return their paths and that of the cases."""
+    tables = {}
+    for name, part in metrics.groupby("predictor"):
+        tables[name] = tmp_path / f"{name}.csv"
+        part.drop(columns="predictor").to_csv(tables[name], index=False)
+    write_cases(tmp_path / "cases.csv", [make_case(name) for name in set(metrics["case"])])
+    return tables, tmp_path / "cases.csv"
+
+
+def summary_of(metrics):
+    groups = {case: case for case in metrics["case"]}
+    summary = summarise(arrange(metrics, list(METRICS)), groups, seed=1)
+    return summary.assign(published=np.nan, note="")
+
+
+def test_an_overview_has_a_row_for_each_predictor_and_label_in_their_order(metrics):
+    found = overview(summary_of(metrics), "val", ["dice", "hd95"], TITLES)
+    assert found.columns.tolist() == ["predictor", "label", "cases", "Dice", "HD95 (mm)"]
+    assert found["predictor"].tolist() == ["Model Q"] * 3 + ["Model P"] * 3
+    assert found["label"].tolist() == ["a", "b", "all"] * 2
+    assert (found["cases"] == N_CASES).all()
+
+
+def test_a_cell_says_what_is_behind_its_number(metrics):
+    chosen = (metrics["split"] == "val") & (metrics["label"] == "a")
+    metrics.loc[chosen, "hd95"] = [1.0, 2.0, 3.0, 2.0, np.inf, np.nan] * 4
+    cell = overview(summary_of(metrics), "val", ["hd95"], TITLES)["HD95 (mm)"].iloc[0]
+    assert cell.split("\n")[0] == "2.00 ± 0.82"
+    assert " to " in cell.split("\n")[1]
+    assert cell.split("\n")[2:] == ["1 infinite", "1 undefined"]
+
+
+def test_a_single_label_is_not_repeated_as_all(metrics):
+    found = overview(summary_of(metrics[metrics["label"] == "a"]), "val", ["dice"], TITLES)
+    assert found["label"].tolist() == ["a", "a"]
+
+
+def test_a_metric_that_is_defined_nowhere_has_no_column(metrics):
+    found = overview(summary_of(metrics.assign(nsd=np.nan)), "val", ["dice", "nsd"], TITLES)
+    assert "NSD" not in found
+
+
+def test_bands_by_hand(metrics):
+    chosen = (metrics["predictor"] == "p") & (metrics["split"] == "val")
+    chosen &= (metrics["stage"] == "postprocessed") & (metrics["label"] == "a")
+    metrics.loc[chosen, "iou"] = [0.85, 0.851, 0.7, 0.5, 0.499, np.nan]
+    split = arrange(metrics, ["dice", "iou"])[0]
+    found = bands(split, RULE, TITLES)
+    row = found[(found["predictor"] == "Model P") & (found["label"] == "a")].iloc[0].to_dict()
+    assert row == {
+        "predictor": "Model P",
+        "label": "a",
+        "cases": 6,
+        "excellent (> 0.85)": "1 (17%)",
+        "good (0.70 to 0.85)": "2 (33%)",
+        "moderate (0.50 to 0.70)": "1 (17%)",
+        "poor (< 0.50)": "1 (17%)",
+        "undefined": "1 (17%)",
+    }
+
+
+@pytest.mark.parametrize(
+    ("value", "metric", "sign", "text"),
+    [
+        (0.12345, "dice", "", "0.123"),
+        (0.12345, "dice", "+", "+0.123"),
+        (-0.0001, "dice", "+", "0.000"),
+        (3.456, "hd95", "", "3.46"),
+        (np.inf, "hd95", "+", "+inf"),
+        (np.nan, "dice", "", "-"),
+    ],
+)
+def test_numbers_as_text(value, metric, sign, text):
+    assert number(value, metric, sign) == text
+
+
+def test_p_as_text():
+    assert [p_text(p) for p in (0.0001, 0.04, 1.0)] == ["p < 0.001", "p 0.040", "p 1.000"]
+
+
+def test_one_line_keeps_everything():
+    found = one_line(pd.DataFrame({"a\nb": ["1\n2\n3", "4"], "n": [5, 6]}))
+    assert found.columns.tolist() == ["a b", "n"]
+    assert found.to_numpy().tolist() == [["1 (2; 3)", 5], ["4", 6]]
+
+
+def test_the_summary_is_written_in_every_format(written, tmp_path):
+    tables, cases = written
+    names = {"csv": "csv", "markdown": "md", "latex": "tex", "html": "html"}
+    output = {name: tmp_path / f"summary.{suffix}" for name, suffix in names.items()}
+    summarise_metrics.main(tables, cases, TITLES, "Title", ["b"], 1, RULE, PUBLISHED, output)
+    summary = pd.read_csv(output["csv"], keep_default_na=False, na_values=[""])
+    published = summary["published"].notna()
+    assert set(summary.loc[~published, "predictor"]) == {"p", "q"}
+    assert summary.loc[published, "predictor"].tolist() == ["Net", "Net"]
+    assert summary.loc[published, "note"].str.contains("IoU 0.6 is above Dice 0.5").all()
+    assert summary.loc[published, ["n", "ci_low", "fold"]].isna().all(axis=None)
+    assert (summary.loc[~published, "n"] == N_CASES).all()
+    for name in ("markdown", "latex", "html"):
+        text = output[name].read_text()
+        for part in ("Model P", "Cross-validation", "Dice", "0.85", "Somebody 2020"):
+            assert part in text, (name, part)
+        assert ("No part of the label all: b." in text) == (name != "latex")
+    assert output["html"].read_text().count("<table") == 8
+    assert 'class="published"' in output["html"].read_text()
+
+
+@pytest.mark.parametrize("chosen", ["pq", "p"])
+def test_comparisons_are_written_and_drawn(written, tmp_path, chosen):
+    tables, cases = written
+    tables = {name: tables[name] for name in chosen}
+    output = {"csv": tmp_path / "comparisons.csv", "html": tmp_path / "comparisons.html"}
+    compare_predictors.main(tables, cases, TITLES, "Title", ["b"], 1, output)
+    found = pd.read_csv(output["csv"])
+    assert len(found) == (4 * 2 * 2 * 3 if chosen == "pq" else 0)
+    assert "effect_size" in found
+    assert ("Model P" in output["html"].read_text()) == (chosen == "pq")
+    plot_comparisons.main(output["csv"], TITLES, tmp_path / "comparisons.png")
+    assert (tmp_path / "comparisons.png").stat().st_size > 1000
+
+
+def test_of_many_pairs_the_clearest_are_drawn():
+    n_pairs = MAX_PAIRS + 5
+    names = [f"p{number:02}" for number in range(n_pairs)]
+    table = pd.DataFrame({"split": "val", "predictor": names, "other": "q", "n_groups": 9})
+    table["median_difference"] = np.linspace(-0.1, 0.1, n_pairs)
+    table["p"] = table["p_corrected"] = np.linspace(0, 1, n_pairs)
+    table = table.assign(ci_low=-0.2, ci_high=0.2)
+    axis = draw_comparisons(table, "Dice").axes[0]
+    assert (
+        axis.get_title() == f"cross-validation, 9 groups of cases, {MAX_PAIRS} of {n_pairs} pairs"
+    )
+    labels = [label.get_text().split()[0] for label in axis.get_yticklabels()]
+    assert labels == names[:MAX_PAIRS][::-1]
+    plt.close("all")

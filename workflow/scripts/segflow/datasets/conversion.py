@@ -1,0 +1,474 @@
+"""Conversion of a published data set to nnU-Net's raw layout, with a check of every file."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from segflow.datasets.sources import Problem, SourceCase
+from segflow.files.cases import Case
+from segflow.files.content import content_key, file_sha256, place_file
+from segflow.files.ledger import Ledger
+from segflow.images.nifti import SUFFIX, describe_difference, write_image
+from segflow.images.preparation import drop_blank_slices, prepare_mammogram
+from segflow.images.raw_files import Volume, is_clean, knows_its_grid, read_label_map, read_volume
+from segflow.jobs.workers import map_cases
+
+PROCEDURE = 1  # move it when converted files would differ
+WHOLE_TOLERANCE = 1e-3  # of label values that were stored as inexact floats
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where and under which rules cases are converted.
+
+    Parameters
+    ----------
+    raw : Path
+        Folder of the published files.
+    folder : Path
+        Folder of the data set in nnU-Net's raw layout.
+    n_channels : int
+        Channels that every image must have.
+    labels : frozenset of int
+        Values that a label map may hold.
+    reading : dict
+        How files are read (``reading`` in the data set's description).
+    """
+
+    raw: Path
+    folder: Path
+    n_channels: int
+    labels: frozenset[int]
+    reading: dict
+
+    def folders(self, split: str) -> tuple[Path, Path]:
+        """Return nnU-Net's folders of images and labels of a split."""
+        part = "Ts" if split == "test" else "Tr"
+        return self.folder / f"images{part}", self.folder / f"labels{part}"
+
+    def name(self, paths: Iterable[Path]) -> str:
+        """Return the names of raw files, relative to the raw folder."""
+        return ";".join(str(path.relative_to(self.raw)) for path in paths)
+
+
+def convert_cases(
+    sources: list[SourceCase], target: Target, workers: int
+) -> tuple[list[Case], list[Problem], dict[Path, str]]:
+    """Check and convert cases.
+
+    A case whose raw files did not change since it was converted is left as it is.
+
+    Parameters
+    ----------
+    sources : list of SourceCase
+        The cases.
+    target : Target
+        Where to and under which rules.
+    workers : int
+        Number of processes.
+
+    Returns
+    -------
+    cases : list of Case
+        The converted cases.
+    problems : list of Problem
+        What was found; cases with an error are not among `cases`.
+    sha256 : dict of Path to str
+        Hash of each raw file.
+    """
+    cases, problems, sha256 = [], [], {}
+    for _, result in map_cases(partial(convert_case, target=target), sources, workers, "convert"):
+        case, found, hashes = result
+        problems += found
+        sha256 |= hashes
+        if case:
+            cases.append(case)
+    cases.sort(key=lambda case: case.case)
+    problems += _duplicates(cases)
+    failed = {problem.case for problem in problems if problem.severity == "error"}
+    problems.sort(key=lambda problem: (problem.case, problem.file, problem.problem))
+    return [case for case in cases if case.case not in failed], problems, sha256
+
+
+def remove_other_cases(sources: list[SourceCase], part: str, target: Target) -> None:
+    """Remove what earlier conversions of a part left of cases that are no longer in it.
+
+    Parameters
+    ----------
+    sources : list of SourceCase
+        The cases of the part.
+    part : {'train', 'test'}
+        The part.
+    target : Target
+        Where they are converted to.
+    """
+    images, labels = (Ledger(folder) for folder in target.folders(part))
+    images.prune(source.case for source in sources)
+    labels.prune(source.case for source in sources if source.labels is not None)
+
+
+def convert_case(
+    source: SourceCase, target: Target
+) -> tuple[Case | None, list[Problem], dict[Path, str]]:
+    """Check one case and write it in nnU-Net's raw layout; see `convert_cases`."""
+    report = Report(source, target)
+    sha256 = {}
+    for path in source.files:
+        try:
+            sha256[path] = file_sha256(path)
+        except FileNotFoundError:
+            report.error(path, "the file is missing")
+        except OSError as error:
+            report.error(path, f"cannot be read ({error.strerror})")
+    if report.failed:
+        return None, report.problems, sha256
+    case = Case(
+        case=source.case,
+        patient=source.patient,
+        group=source.group or source.patient,
+        split="test" if source.split == "test" else "train",
+        class_label=source.class_label,
+        images=target.name(source.images),
+        label="" if source.labels is None else target.name(source.labels) or "empty",
+        image_sha256=_combined([sha256[path] for path in source.image_files]),
+        label_sha256=_combined([sha256[path] for path in source.label_files]),
+        content="",
+        shape="",
+        spacing_mm="",
+        published_split=source.published_split,
+        covariates=dict(source.covariates),
+    )
+    key = content_key(
+        PROCEDURE,
+        case.image_sha256,
+        case.label_sha256,
+        case.label == "empty",
+        target.n_channels,
+        sorted(target.labels),
+        target.reading,
+        source.covariates.get("laterality"),
+    )
+    case = replace(case, content=key)
+    images_folder, labels_folder = target.folders(case.split)
+    images, labels = Ledger(images_folder), Ledger(labels_folder)
+    facts = images.find(source.case, key)
+    labelled = source.labels is not None
+    # A problem names its file, which may have been renamed since.
+    names = {target.name([path]) for path in (*source.images, *source.label_files)}
+    if (
+        facts is not None
+        and (not labelled or labels.find(source.case, key) is not None)
+        and _are_as_placed(target.folder, facts.get("placed", {}), sha256)
+        and {problem["file"] for problem in facts["problems"]} <= names
+    ):
+        problems = [Problem(**problem) for problem in facts["problems"]]
+        return replace(case, shape=facts["shape"], spacing_mm=facts["spacing_mm"]), problems, sha256
+
+    volume = _read_channels(source, target, report)
+    label_map = None
+    if volume is not None and labelled:
+        label_map = _read_reference(source, target, volume, report)
+    if not report.failed:
+        read = volume
+        volume, label_map = _prepare(source, target, volume, label_map, report)
+    if report.failed:
+        return None, report.problems, sha256
+
+    unchanged = volume is read and not report.repaired
+    files, placed = [], {}
+    for number, channel in enumerate(volume.array):
+        files.append(images_folder / f"{source.case}_{number:04d}{SUFFIX}")
+        one_each = len(source.images) == len(volume.array)
+        if one_each and unchanged and _is_ready(source.images[number]):
+            place_file(source.images[number], files[-1])
+            placed[files[-1]] = sha256[source.images[number]]
+        else:
+            write_image(files[-1], channel, volume.grid)
+    if labelled:
+        path = labels_folder / f"{source.case}{SUFFIX}"
+        if unchanged and not report.remapped and _is_ready(*source.labels):
+            place_file(source.labels[0], path)
+            placed[path] = sha256[source.labels[0]]
+        else:
+            write_image(path, label_map, volume.grid)
+        labels.enter(source.case, key, [path])
+    facts = {
+        "shape": " ".join(str(size) for size in volume.grid.shape),
+        "spacing_mm": " ".join(f"{value:.6g}" for value in volume.grid.spacing_mm),
+    }
+    placed = {str(path.relative_to(target.folder)): digest for path, digest in placed.items()}
+    problems = [asdict(problem) for problem in report.problems]
+    images.enter(source.case, key, files, **facts, placed=placed, problems=problems)
+    return replace(case, **facts), report.problems, sha256
+
+
+class Report:
+    """What is found while one case is converted.
+
+    Parameters
+    ----------
+    source : SourceCase
+        The case.
+    target : Target
+        Where the raw files are.
+
+    Attributes
+    ----------
+    problems : list of Problem
+        Everything so far.
+    remapped : bool
+        Whether the reference holds other values than its file.
+    """
+
+    def __init__(self, source: SourceCase, target: Target):
+        self.case, self.target = source.case, target
+        self.problems: list[Problem] = []
+        self.remapped = False
+
+    def add(self, severity: str, path: Path, problem: str, action: str) -> None:
+        """Add a problem of a file."""
+        name = self.target.name([path])
+        self.problems.append(Problem(self.case, name, severity, problem, action))
+
+    def error(self, path: Path, problem: str | ValueError) -> None:
+        """Add something that stops the conversion; the names of file and folder are said once."""
+        text = str(problem).removeprefix(f"{path}: ").removeprefix(f"{path}/")
+        self.add("error", path, text, "mend or replace the file")
+
+    @property
+    def failed(self) -> bool:
+        """Whether the case cannot be converted."""
+        return any(problem.severity == "error" for problem in self.problems)
+
+    @property
+    def repaired(self) -> bool:
+        """Whether the raw files cannot be taken over as they are."""
+        return any(problem.severity == "repaired" for problem in self.problems)
+
+
+def _read_channels(source: SourceCase, target: Target, report: Report) -> Volume | None:
+    """Read the channels of a case into one image, on the grid of the first."""
+    volumes: list[Volume] = []
+    for path in source.images:
+        try:
+            volume = read_volume(path, target.reading)
+        except ValueError as error:
+            report.error(path, error)
+            continue
+        for repair in volume.repairs:
+            report.add("repaired", path, repair, "converted")
+        if volumes and (difference := describe_difference(volumes[0].grid, volume.grid)[0]):
+            report.error(path, f"differs from channel 0 in {difference}")
+        if n_bad := _n_not_finite(volume.array):
+            report.error(path, f"{n_bad} voxels are NaN or infinite")
+        volumes.append(volume)
+    if report.failed:
+        return None
+    arrays = [volume.array for volume in volumes]
+    array = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+    if len(array) != target.n_channels:
+        problem = f"{len(array)} channels, but the data set declares {target.n_channels}"
+        report.error(source.images[0], problem)
+        return None
+    return replace(volumes[0], array=array)
+
+
+def _read_reference(
+    source: SourceCase, target: Target, volume: Volume, report: Report
+) -> np.ndarray | None:
+    """Read the reference of a case, of shape (z, y, x), and compare the others with it."""
+    reference = np.zeros(volume.grid.shape, np.uint8 if max(target.labels) < 256 else np.uint16)
+    for path in source.labels:
+        values = _read_values(path, target, volume, report)
+        if values is None:
+            continue
+        clash = (reference != 0) & (values != 0) & (reference != values)
+        if clash.any():
+            report.error(path, f"{int(clash.sum())} voxels have another label in another file")
+        np.maximum(reference, values, out=reference, casting="unsafe")
+    if report.failed:
+        return None
+    if source.labels and not reference.any():
+        report.add("note", source.labels[0], "the label map is empty", "kept")
+    for path in source.other_labels:
+        values = _read_values(path, target, volume, report)
+        if values is not None and (n_different := int((values != reference).sum())):
+            text = f"differs from the reference in {n_different} voxels"
+            report.add("note", path, text, f"took {target.name(source.labels)}")
+    return reference
+
+
+def _read_values(path: Path, target: Target, volume: Volume, report: Report) -> np.ndarray | None:
+    """Read one label map, of shape (z, y, x), as the values that the data set declares."""
+    try:
+        found = read_label_map(path, volume.grid.shape, target.reading)
+    except ValueError as error:
+        report.error(path, error)
+        return None
+    for repair in found.repairs:
+        report.add("repaired", path, repair, "converted")
+    # A format without a grid takes that of the image, and only has to have its shape.
+    same = replace(volume.grid, shape=found.grid.shape)
+    grid = found.grid if knows_its_grid(path) else same
+    mismatch, rounding = describe_difference(volume.grid, grid)
+    if mismatch:
+        report.error(path, f"differs from its image in {mismatch}")
+    if rounding:
+        text = f"differs from its image by rounding in {rounding}"
+        report.add("repaired", path, text, "took the image's header")
+    values = found.array[0]
+    if n_bad := _n_not_finite(values):
+        report.error(path, f"{n_bad} voxels are NaN or infinite")
+        return None
+    values = _declared(values, path, target, report)
+    return None if mismatch else values
+
+
+def _declared(values: np.ndarray, path: Path, target: Target, report: Report) -> np.ndarray | None:
+    """Return the values of a label map as integers that the data set declares, if they can be."""
+    if "label_threshold" in target.reading:
+        report.remapped = True
+        return (values > target.reading["label_threshold"]).astype(np.uint8)
+    found = _distinct(values)
+    whole = np.rint(found)
+    inexact = np.abs(found - whole).max()
+    if np.issubdtype(values.dtype, np.floating) and inexact < WHOLE_TOLERANCE:
+        report.remapped = True
+        if inexact:
+            text = f"label values are inexact, by at most {inexact:.1g}"
+            report.add("repaired", path, text, "rounded")
+            values, found = np.rint(values), np.unique(whole)
+    mapping = target.reading["label_values"]
+    known = {value: mapping.get(f"{value:g}", value) for value in found.tolist()}
+    wrong = [value for value, label in known.items() if label not in target.labels]
+    if wrong:
+        shown = ", ".join(f"{value:g}" for value in wrong[:5])
+        allowed = ", ".join(map(str, sorted({*target.labels, *map(int, mapping)})))
+        report.error(path, f"label values {shown} are not declared (allowed: {allowed})")
+        return None
+    if not mapping:
+        return values
+    report.remapped = True
+    return np.array(list(known.values()))[np.searchsorted(found, values)]
+
+
+def _prepare(
+    source: SourceCase,
+    target: Target,
+    volume: Volume,
+    label_map: np.ndarray | None,
+    report: Report,
+) -> tuple[Volume, np.ndarray | None]:
+    """Change image and reference as the data set's description asks."""
+    path = source.images[0]
+    try:
+        if target.reading["drop_blank_slices"]:
+            volume, label_map, notes = drop_blank_slices(volume, label_map)
+            for note in notes:
+                report.add("repaired", path, note, "dropped")
+        if "mammography" in target.reading:
+            laterality = source.covariates.get("laterality", "")
+            options = target.reading["mammography"]
+            volume, label_map, notes = prepare_mammogram(volume, label_map, options, laterality)
+            for note in notes:
+                report.add("note", path, note, "kept")
+    except ValueError as error:
+        report.error(path, error)
+    return volume, label_map
+
+
+def _distinct(values: np.ndarray) -> np.ndarray:
+    """Return the sorted distinct values of a label map, which is faster by runs of equal ones."""
+    flat = values.ravel()
+    begins = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    return np.unique(np.append(flat[begins], flat[:1]))
+
+
+def _n_not_finite(array: np.ndarray) -> int:
+    """Return the number of values that are NaN or infinite."""
+    if not np.issubdtype(array.dtype, np.floating):
+        return 0
+    return int(array.size - np.count_nonzero(np.isfinite(array)))
+
+
+def raise_problems(problems: list[Problem], where: str) -> None:
+    """Raise one error that lists every problem that conversion cannot repair.
+
+    Raises
+    ------
+    ValueError
+        If there is one.
+    """
+    errors = [problem for problem in problems if problem.severity == "error"]
+    if errors:
+        lines = [
+            f"  {error.file or error.case}: {error.problem} ({error.action})" for error in errors
+        ]
+        raise ValueError(f"{where}: {len(errors)} problems\n" + "\n".join(lines))
+
+
+def make_dataset_json(dataset: dict, n_training: int) -> dict:
+    """Return nnU-Net's ``dataset.json`` of a data set.
+
+    Parameters
+    ----------
+    dataset : dict
+        Description of the data set (``config/datasets``).
+    n_training : int
+        Number of training cases.
+    """
+    description = {
+        "channel_names": {str(number): name for number, name in enumerate(dataset["channels"])},
+        "labels": dataset.get("labels", {"background": 0}),
+        "numTraining": n_training,
+        "file_ending": SUFFIX,
+        "overwrite_image_reader_writer": "SimpleITKIO",
+        "name": dataset["title"],
+        "licence": dataset["license"],
+        "reference": dataset["source"],
+        "reading": dataset["reading"],  # so that new images are read in the same way
+    }
+    if "regions_class_order" in dataset:
+        description["regions_class_order"] = dataset["regions_class_order"]
+    return description
+
+
+def _duplicates(cases: list[Case]) -> list[Problem]:
+    """Report cases whose images are the same file under two names: no harm within a group."""
+    problems, first = [], {}
+    for case in cases:
+        other = first.setdefault(case.image_sha256, case)
+        if other is not case:
+            same = case.group == other.group
+            severity, action = ("note", "kept in one group") if same else ("error", "remove one")
+            problem = f"the same image as case {other.case!r}"
+            problems.append(Problem(case.case, case.images, severity, problem, action))
+    return problems
+
+
+def _are_as_placed(folder: Path, placed: dict[str, str], sha256: dict[Path, str]) -> bool:
+    """Say whether files that were taken over have the content that they had then.
+
+    What is done to a raw file is done to the file that is linked to it, and stays there when the
+    raw file is replaced by a sound one. A file that is still linked has the hash of its raw file.
+    """
+    for name, digest in placed.items():
+        path = folder / name
+        linked = any(path.samefile(raw) for raw, found in sha256.items() if found == digest)
+        if not linked and file_sha256(path) != digest:
+            return False
+    return True
+
+
+def _is_ready(*paths: Path) -> bool:
+    """Say whether nnU-Net can read a file as it is, and may."""
+    return len(paths) == 1 and paths[0].name.endswith(SUFFIX) and is_clean(paths[0])
+
+
+def _combined(digests: list[str]) -> str:
+    if not digests:
+        return ""
+    return digests[0] if len(digests) == 1 else content_key(*digests)

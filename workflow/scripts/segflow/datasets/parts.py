@@ -1,0 +1,238 @@
+"""Which cases are trained on and which are held out as test cases."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from segflow.datasets.sources import Problem, SourceCase, find_cases
+
+NAMED = 10  # cases that a message names on each side
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartRule:
+    """How the cases of a data set are divided.
+
+    Parameters
+    ----------
+    held_out : float
+        Share of the groups to hold out as test cases where the set has no published test cases,
+        from 0 (none) to 0.5. One part of ``round(1 / held_out)`` equal ones is held out.
+    published : bool
+        Whether the published split is asked for by name, with its leaks.
+    random_split : mapping of str to float, or None
+        A published split that is a rule: the shares ``val`` and ``test`` of the cases are drawn
+        case by case with the seed ``seed``. Where the published split is not asked for, only its
+        leaks are reported.
+    seed : int
+        Seed of what is held out.
+
+    Raises
+    ------
+    ValueError
+        If a share is out of range.
+    """
+
+    held_out: float = 0.0
+    published: bool = False
+    random_split: Mapping[str, float] | None = None
+    seed: int
+
+    def __post_init__(self) -> None:
+        """Refuse shares that are out of range."""
+        if not 0 <= self.held_out <= 0.5:
+            raise ValueError(f"held_out must be between 0 and 0.5, got {self.held_out}")
+        if self.random_split is not None:
+            val, test = self.random_split["val"], self.random_split["test"]
+            if val < 0 or test < 0 or val + test >= 1:
+                raise ValueError(
+                    "random_split needs shares that are not negative and leave something to train "
+                    f"on, got {val} (val) and {test} (test)"
+                )
+
+
+def assign_parts(
+    cases: Iterable[SourceCase], groups: Mapping[str, str], rule: PartRule
+) -> tuple[list[SourceCase], list[Problem]]:
+    """Divide cases into parts so that no group is torn apart, unless the published split does.
+
+    A published test split is kept, but groups that are also in training or validation are moved
+    to training: the test cases are a subset of the published ones. Without published test cases,
+    groups are held out, balanced by class. If the published split is asked for, it is kept as it
+    is.
+
+    Parameters
+    ----------
+    cases : iterable of SourceCase
+        All cases of the data set.
+    groups : mapping of str to str
+        Group of near-duplicates of each case (see
+        `segflow.datasets.near_duplicates.group_pairs`); it may be empty.
+    rule : PartRule
+        How to divide.
+
+    Returns
+    -------
+    cases : list of SourceCase
+        Sorted by name, with `split` and `group`. ``val`` occurs only in a published split that
+        was asked for. A group is what patients, the groups of the converter and near-duplicates
+        join; it is named after the first of its patients, or of the converter's groups. All
+        cases are there but the later visits of patients who are held out.
+    problems : list of Problem
+        Leaks of the published split, and what was left out.
+
+    Raises
+    ------
+    ValueError
+        If there are too few groups, or too few of a class, to hold out that share, or if the
+        published split is asked for where there is none.
+    """
+    cases = _with_groups(sorted(cases, key=lambda case: case.case), groups)
+    if rule.published:
+        cases = _published(cases, rule)
+        return cases, _leaks(cases, "kept, because the published split was asked for")
+    leaks = _leaks(
+        [case if case.split == "test" else replace(case, split="train") for case in cases],
+        "its test images were moved to training",
+    )
+    training = {case.group for case in cases if case.split != "test"}
+    if any(case.split == "test" for case in cases):
+        return [
+            replace(case, split="train" if case.group in training else "test") for case in cases
+        ], leaks
+    if rule.random_split is not None:
+        leaks = _leaks(_published(cases, rule), "groups are kept together instead")
+    cases = [replace(case, split="train") for case in cases]
+    cases, notes = _hold_out(cases, rule) if rule.held_out else (cases, [])
+    return cases, leaks + notes
+
+
+def cases_of_part(dataset: dict, raw: Path, rule: dict, part: str) -> list[SourceCase]:
+    """Return the cases that the content of a part depends on.
+
+    These are all cases of the data set where the division needs them all: if cases are held out
+    or drawn, or grouped by their content.
+
+    Parameters
+    ----------
+    dataset : dict
+        Description of the data set.
+    raw : Path
+        Its raw folder.
+    rule : dict
+        Parameters of `PartRule`.
+    part : {'train', 'test', 'all'}
+        The part; ``all`` for the whole data set.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        See `segflow.datasets.sources.find_cases` and `assign_parts`.
+    """
+    cases = find_cases(dataset, raw).cases
+    by_content = "near_duplicates" in dataset
+    if part == "all" or rule["held_out"] or rule["random_split"] or by_content:
+        return cases
+    assigned, _ = assign_parts(cases, {}, PartRule(**rule))
+    return [case for case in assigned if (case.split == "test") == (part == "test")]
+
+
+def _with_groups(cases: list[SourceCase], groups: Mapping[str, str]) -> list[SourceCase]:
+    """Return the cases with the groups that must not be torn apart."""
+    names = {case.case: case.group or case.patient for case in cases}
+    if not groups and not any(case.group for case in cases):
+        return [replace(case, group=names[case.case]) for case in cases]
+    from segflow.datasets.near_duplicates import connect  # takes half a second
+
+    first: dict[tuple[str, str], str] = {}
+    links = []
+    for case in cases:
+        # Patients, groups and near-duplicates may have the same names, and mean different cases.
+        keys = [("patient", case.patient), ("group", names[case.case])]
+        if case.case in groups:
+            keys.append(("near-duplicates", groups[case.case]))
+        links += [(first.setdefault(key, case.case), case.case) for key in keys]
+    component = connect(names, links)
+    members: dict[str, list[str]] = {}
+    for case in cases:
+        members.setdefault(component[case.case], []).append(names[case.case])
+    return [replace(case, group=min(members[component[case.case]])) for case in cases]
+
+
+def _published(cases: list[SourceCase], rule: PartRule) -> list[SourceCase]:
+    """Return the sorted cases with the published split, which may have to be drawn."""
+    if rule.random_split is None:
+        if all(case.split == "train" for case in cases):
+            raise ValueError(
+                "the published split was asked for, but there is none: all cases are for training"
+            )
+        return cases
+    import numpy as np
+
+    n_test, n_val = (round(rule.random_split[part] * len(cases)) for part in ("test", "val"))
+    order = np.random.default_rng(int(rule.random_split["seed"])).permutation(len(cases)).tolist()
+    test, val = set(order[:n_test]), set(order[n_test : n_test + n_val])
+    return [
+        replace(case, split="test" if i in test else "val" if i in val else "train")
+        for i, case in enumerate(cases)
+    ]
+
+
+def _leaks(cases: list[SourceCase], action: str) -> list[Problem]:
+    """Return a problem for each group that is in more than one split."""
+    by_group: dict[str, list[SourceCase]] = {}
+    for case in cases:
+        by_group.setdefault(case.group, []).append(case)
+    problems = []
+    for group, members in sorted(by_group.items()):
+        sides = {split: [case.case for case in members if case.split == split] for split in SPLITS}
+        found = [f"in {split} ({_some(names)})" for split, names in sides.items() if names]
+        if len(found) > 1:
+            patients = {case.patient for case in members}
+            who = f"group {group} of {len(patients)} patients"
+            if len(patients) == 1:
+                who = f"patient {members[0].patient}"
+            text = f"published split: {who} is {' and '.join(found)}"
+            problems.append(Problem(members[0].case, "", "leak", text, action))
+    return problems
+
+
+def _some(names: list[str]) -> str:
+    """Return names for a message, the first of many."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
+
+
+def _hold_out(cases: list[SourceCase], rule: PartRule) -> tuple[list[SourceCase], list[Problem]]:
+    """Return the sorted cases, some groups of which became test cases.
+
+    Later visits never serve as test cases, so they have no say in which groups are held out.
+    """
+    n_parts = round(1 / rule.held_out)
+    first_visits = [case for case in cases if not case.follow_up]
+    strata: dict[str, set[str]] = {}
+    for case in first_visits:
+        strata.setdefault(case.class_label, set()).add(case.group)
+    for label, members in sorted(strata.items()) or [("", set())]:
+        if len(members) < n_parts:
+            of_class = f" of class {label!r}" if label else ""
+            raise ValueError(
+                f"held_out is {rule.held_out}, which needs {n_parts} groups{of_class}, "
+                f"found {len(members)}"
+            )
+    from sklearn.model_selection import StratifiedGroupKFold  # takes two seconds
+
+    labels = [case.class_label for case in first_visits]
+    groups = [case.group for case in first_visits]
+    folder = StratifiedGroupKFold(n_parts, shuffle=True, random_state=rule.seed)
+    _, chosen = next(folder.split(labels, labels, groups))
+    held_out = {groups[i] for i in chosen}
+    kept = [case for case in cases if not (case.follow_up and case.group in held_out)]
+    problems = []
+    if len(kept) < len(cases):
+        text = f"{len(cases) - len(kept)} later visits of patients who are held out"
+        action = "left out: later visits never serve as test cases"
+        problems.append(Problem("", "", "note", text, action))
+    parts = [replace(case, split="test" if case.group in held_out else "train") for case in kept]
+    return parts, problems

@@ -1,0 +1,319 @@
+"""The raw files of a data set's cases, and whether they changed since they were converted."""
+
+import importlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from segflow.datasets.pseudonyms import pseudonym, read_key
+from segflow.files.content import content_key, file_sha256, read_json
+from segflow.files.folders import visible
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something found in the raw files.
+
+    Parameters
+    ----------
+    case : str
+        The case, or empty if the problem belongs to none.
+    file : str
+        The file, relative to the raw folder.
+    severity : {'error', 'repaired', 'leak', 'note'}
+        An ``error`` stops the conversion when all problems are known; a ``leak`` tears a patient
+        or group apart in a published split; a ``note`` is only worth knowing.
+    problem, action : str
+        What is wrong; what was done, or what to do.
+    """
+
+    case: str
+    file: str
+    severity: str
+    problem: str
+    action: str
+
+
+@dataclass(frozen=True)
+class SourceCase:
+    """The raw files of one case, as a converter finds them.
+
+    Parameters
+    ----------
+    case : str
+        Name of the case, unique in the data set: letters, digits, ``.``, ``_`` and ``-``.
+    patient : str
+        Whom the images show. A converter that cannot tell gives the case's name.
+    split : {'train', 'val', 'test'}
+        The part that the case belongs to; a converter gives the published one. ``val`` is part of
+        the training cases unless a run asks for the published split by name. A set without a
+        published split has ``train`` only.
+    images : tuple of Path
+        One file for each channel, or one file with all channels. A folder is a DICOM series.
+    labels : tuple of Path, or None
+        The files of the reference segmentation, which are united. None where there is no
+        reference; without files the reference is known to be empty.
+    group : str
+        What must not be torn apart by a split; the patient if empty.
+    class_label : str
+        Class of the whole case, by which folds are stratified; empty if there is none.
+    other_labels : tuple of Path
+        Further segmentations that are compared with the reference, and reported where they differ.
+    covariates : mapping of str to str
+        Further columns of ``cases.csv``: age, session, ...
+    follow_up : bool
+        Whether this is a later visit of the patient, which never serves as a test case.
+    published_split : str
+        The published part, where there are several; set by `find_cases`.
+    """
+
+    case: str
+    patient: str
+    split: str
+    images: tuple[Path, ...]
+    labels: tuple[Path, ...] | None
+    group: str = ""
+    class_label: str = ""
+    other_labels: tuple[Path, ...] = ()
+    covariates: Mapping[str, str] = field(default_factory=dict)
+    follow_up: bool = False
+    published_split: str = ""
+
+    @property
+    def image_files(self) -> list[Path]:
+        """The files of the images; those of a folder one by one."""
+        return [file for path in self.images for file in _inside(path) or [path]]
+
+    @property
+    def label_files(self) -> list[Path]:
+        """The files of the reference and of the segmentations that are compared with it."""
+        return [*(self.labels or ()), *self.other_labels]
+
+    @property
+    def files(self) -> list[Path]:
+        """All raw files of the case."""
+        return [*self.image_files, *self.label_files]
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """What a converter finds in a raw folder by looking at names and tables.
+
+    Parameters
+    ----------
+    cases : list of SourceCase
+        The cases.
+    problems : list of Problem
+        What is wrong or worth knowing: missing partners, orphans, contradicting tables.
+    """
+
+    cases: list[SourceCase]
+    problems: list[Problem] = field(default_factory=list)
+
+
+def find_cases(dataset: dict, raw: Path) -> Catalogue:
+    """Return the cases that a data set's converter finds in its raw folder, sorted by name.
+
+    Only names and small tables are looked at, no image is read.
+
+    Parameters
+    ----------
+    dataset : dict
+        Description of the data set (``config/datasets``).
+    raw : Path
+        Folder of the data set as published.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder is missing, empty or of another layout.
+    """
+    origin = f"the data come from {dataset['source']}"
+    if not raw.is_dir():
+        raise FileNotFoundError(
+            f"{raw}: no such folder; put the data set there, or name its place under raw_folders "
+            f"in the configuration ({origin})"
+        )
+    converter = importlib.import_module(f"segflow.datasets.converters.{dataset['converter']}")
+    try:
+        found = converter.find_cases(raw, **dataset["options"])
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error} ({origin})") from None
+    problems = list(found.problems)
+    cases = [_with_patient(case, dataset.get("patient"), problems) for case in found.cases]
+    if dataset["pseudonyms"]:
+        key = read_key()
+        cases = [
+            replace(
+                case,
+                patient=pseudonym(case.patient, key),
+                group=case.group and pseudonym(case.group, key),
+            )
+            for case in cases
+        ]
+    for name, count in Counter(case.case for case in cases).items():
+        if count > 1:
+            problems.append(
+                Problem(name, "", "error", f"case {name!r} is there {count} times", "rename one")
+            )
+        if not NAME.fullmatch(name):
+            allowed = "use letters, digits, '.', '_' and '-'"
+            problems.append(Problem(name, "", "error", f"{name!r} cannot name a case", allowed))
+    known = dataset.get("classes")
+    for case in cases:
+        unknown = case.split == "test" and not case.class_label  # test cases may keep it secret
+        if known and case.class_label not in known and not unknown:
+            text = f"class {case.class_label!r} is not declared"
+            allowed = f"declare it or mend it (allowed: {', '.join(known)})"
+            problems.append(Problem(case.case, _name(raw, case), "error", text, allowed))
+    counts = Counter(case.split for case in cases)
+    if len(counts) > 1:
+        cases = [replace(case, published_split=case.split) for case in cases]
+    for split, count in dataset.get("expected_cases", {}).items():
+        if counts[split] != count:
+            text = f"{counts[split]} of the {count} published {split} cases are there"
+            problems.append(Problem("", "", "note", text, "used what is there"))
+    return Catalogue(sorted(cases, key=lambda case: case.case), problems)
+
+
+def _with_patient(case: SourceCase, rule: str | None, problems: list[Problem]) -> SourceCase:
+    """Return a case with the patient that the data set's rule reads from its name."""
+    if rule is None:
+        return case
+    if rule == "dicom":
+        from segflow.images.dicom import patient_of  # pydicom is not needed for any other data set
+
+        return replace(case, patient=patient_of(case.image_files[0]))
+    match = re.match(rule, case.case)
+    if match is None:
+        text = f"the rule for patients, {rule!r}, does not fit {case.case!r}"
+        problems.append(Problem(case.case, "", "error", text, "mend the rule or the name"))
+        return case
+    return replace(case, patient=match[1])
+
+
+def no_cases(raw: Path, expected: str) -> FileNotFoundError:
+    """Return the error of a raw folder of another layout: what was expected, and what is there."""
+    names = sorted(path.name + "/" * path.is_dir() for path in raw.iterdir())
+    shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    return FileNotFoundError(f"{raw}: expected {expected}, found {shown or 'an empty folder'}")
+
+
+def _inside(path: Path) -> list[Path]:
+    """Return the files of a DICOM series' folder; none for a file."""
+    return [file for file in visible(path) if file.is_file()] if path.is_dir() else []
+
+
+def _name(raw: Path, case: SourceCase) -> str:
+    return str(case.images[0].relative_to(raw)) if case.images else ""
+
+
+def describe_files(raw: Path, cases: Iterable[SourceCase]) -> dict[str, list[int]]:
+    """Return size in bytes and modification time in ns of each file of `cases`, by path."""
+    files = {}
+    for case in cases:
+        for path in case.files:
+            state = path.stat() if path.exists() else None
+            files[str(path.relative_to(raw))] = [state.st_size, state.st_mtime_ns] if state else []
+    return dict(sorted(files.items()))
+
+
+def state_of_sources(raw: Path, cases: Iterable[SourceCase], record: Path) -> str:
+    """Return a key of the raw files that changes when their content does.
+
+    The first time the key is taken from sizes and modification times, so that a new data set
+    is not read twice. Once conversion has recorded the key together with the files' hashes, it
+    stays as it is while the content does: a file that was only touched is recognised by its
+    hash.
+
+    Parameters
+    ----------
+    raw : Path
+        Folder of the data set.
+    cases : iterable of SourceCase
+        The cases whose files count.
+    record : Path
+        JSON file that conversion writes (see `record_sources`); it need not exist.
+
+    Returns
+    -------
+    str
+        The key.
+    """
+    cases = list(cases)
+    files = describe_files(raw, cases)
+    roles = _roles(raw, cases)
+    try:
+        known = read_json(record)
+    except (OSError, ValueError):
+        known = None
+    if (
+        isinstance(known, dict)
+        and known.get("roles") == roles
+        and known.get("files", {}).keys() == files.keys()
+    ):
+        for name, (size, mtime, sha256) in known["files"].items():
+            if files[name] == [size, mtime]:
+                continue
+            if not files[name] or files[name][0] != size or file_sha256(raw / name) != sha256:
+                break
+        else:
+            return known["state"]
+    return content_key(roles, files)
+
+
+def record_sources(raw: Path, cases: Iterable[SourceCase], sha256: dict[Path, str]) -> dict:
+    """Return what `state_of_sources` needs to recognise these files, less the key."""
+    cases = list(cases)
+    files = describe_files(raw, cases)
+    return {
+        "roles": _roles(raw, cases),
+        "files": {name: [*state, sha256[raw / name]] for name, state in files.items()},
+    }
+
+
+def _roles(raw: Path, cases: list[SourceCase]) -> list[list]:
+    """Return what the files mean: which case, whose, of which class, in which order."""
+    return [
+        [
+            case.case,
+            case.patient,
+            case.split,
+            case.published_split,
+            case.group,
+            case.class_label,
+            dict(case.covariates),
+            case.follow_up,
+            *(
+                None if paths is None else [str(path.relative_to(raw)) for path in paths]
+                for paths in (case.images, case.labels, case.other_labels)
+            ),
+        ]
+        for case in cases
+    ]
+
+
+def folder_state(raw: Path, record: Path | None = None) -> str:
+    """Return a key of the names, sizes and times of everything in a folder.
+
+    Parameters
+    ----------
+    raw : Path
+        The folder. If it is gone, the data set that was converted from it stands for it.
+    record : Path or None
+        Where conversion records the state of what it read.
+    """
+    if not raw.is_dir():
+        try:
+            return read_json(record)["state"] if record else "missing"
+        except (OSError, ValueError, KeyError, TypeError):
+            return "missing"
+    files = {}
+    for path in sorted(path for path in raw.rglob("*") if path.is_file()):
+        state = path.stat()
+        files[str(path.relative_to(raw))] = [state.st_size, state.st_mtime_ns]
+    return content_key(files)

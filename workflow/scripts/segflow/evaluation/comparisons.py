@@ -1,0 +1,287 @@
+"""Paired comparisons of predictors on the same cases."""
+
+from functools import lru_cache
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from scipy.special import ndtr
+from scipy.stats import rankdata
+from statsmodels.stats.multitest import multipletests
+
+from segflow.evaluation.bootstrap import mean_intervals, median_intervals
+from segflow.evaluation.summaries import ALL, STAGES, SplitMetrics, mean_of_defined, quantiles
+
+# What is tested, with the value of a perfect result. Few metrics keep the family of tests small.
+# These are undefined only where both masks are empty, so that undefined means right.
+PERFECT = {"dice": 1.0, "iou": 1.0, "hd95": 0.0, "nsd": 1.0}
+N_EXACT = 50
+KEYS = ["split", "stage", "metric", "predictor", "other", "label"]
+COLUMNS = [
+    *KEYS,
+    *("n", "n_one_undefined", "n_groups", "mean_difference", "median_difference"),
+    *("ci_low", "ci_high", "statistic", "p", "p_corrected", "effect_size"),
+    *("wins", "ties", "losses", "method"),
+]
+READING = (
+    "A small p says that differences so much to one side would be rare if neither predictor were "
+    "better. It does not say that the difference is large enough to matter, and a large p does not "
+    "say that two predictors are equally good. The networks of different folds share most of their "
+    "training cases, so on validation cases p is approximate."
+)
+METHOD = (
+    "Each cell: median difference, its 95 % bootstrap interval (percentiles), corrected p, effect "
+    "size r, and the groups in which the first is better : equal : worse. A group is a patient, or "
+    "near-duplicates; its differences are averaged. The test is Wilcoxon's signed-rank test: ties "
+    "are left out, p is exact with at most 50 other groups and a normal approximation beyond; "
+    "Holm's correction is over all pairs and labels of one metric in one split and stage. r is the "
+    "rank-biserial correlation: 1 if the first is better in every group, -1 if the other is. Where "
+    "both masks are empty for one predictor only, it is right and its value counts as perfect; a "
+    "case in which they are for both is left out."
+)
+
+
+def differences(first: np.ndarray, second: np.ndarray, perfect: float) -> np.ndarray:
+    """Return `first` minus `second`, values of one metric.
+
+    Parameters
+    ----------
+    first, second : ndarray of float
+        Of the same shape.
+    perfect : float
+        The value that stands for an undefined one beside a defined one; NaN if none can.
+
+    Returns
+    -------
+    ndarray of float
+        Two infinite values are equal: 0. Two undefined ones give NaN. Rounded to ten decimals, so
+        that differences that are equal on paper are ties.
+    """
+    undefined = np.isnan(first), np.isnan(second)
+    first, second = (
+        np.where(own & ~others, perfect, values)
+        for values, own, others in ((first, *undefined), (second, *undefined[::-1]))
+    )
+    with np.errstate(invalid="ignore"):
+        return np.round(np.where(first == second, 0.0, first - second), 10)
+
+
+def compare(
+    splits: list[SplitMetrics], better: dict[str, str], groups: dict[str, str], seed: int
+) -> pd.DataFrame:
+    """Compare all pairs of predictors.
+
+    The observation is a group: cases of one patient are not independent, so their differences are
+    averaged first. The label ``all`` is, case by case, the mean of the differences over labels,
+    evaluated regions left out. Where infinite differences of both signs meet in such a mean,
+    neither predictor is better, and it is 0.
+
+    Parameters
+    ----------
+    splits : list of SplitMetrics
+        See `segflow.evaluation.summaries.arrange`, which refuses predictors that are not paired.
+    better : dict of str to {'higher', 'lower'}
+        Which values of each metric are better.
+    groups : dict of str to str
+        Group of each case.
+    seed : int
+        Seed of the bootstrap.
+
+    Returns
+    -------
+    DataFrame
+        One row for each split, stage, metric, pair of predictors (in the order of their names) and
+        label; only the columns if there is one predictor. ``n`` counts cases in which the metric
+        is defined for one of the two at least, ``n_one_undefined`` those in which it is for one
+        only: both masks are empty for one predictor, which is right, and the other one predicts
+        what is not there. The undefined value then counts as a perfect one. Cases that are
+        undefined for both are left out. Differences are the first minus the other: mean over the
+        finite ones of ``n_groups`` groups, median over all with its 95 % interval. ``statistic``
+        is the smaller sum of ranks, ``p_corrected`` Holm's p over pairs and labels. Wins and
+        losses are those of the first predictor, in groups, and ``effect_size`` is positive where
+        it is better.
+    """
+    tables = [
+        _compare_metric(split, stage, metric, better, groups, seed)
+        for split in splits
+        if len(split.predictors) > 1
+        for stage in range(len(split.stages))
+        for metric in range(len(split.metrics))
+        if not np.isnan(split.values[:, stage, :, :, metric]).all()
+    ]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
+
+
+def _compare_metric(
+    split: SplitMetrics,
+    stage: int,
+    metric: int,
+    better: dict[str, str],
+    groups: dict[str, str],
+    seed: int,
+) -> pd.DataFrame:
+    """Return the part of the table that is one family of tests."""
+    name = split.metrics[metric]
+    pairs = np.array(list(combinations(range(len(split.predictors)), 2)))
+    first, second = (split.values[side, stage, :, :, metric] for side in pairs.T)
+    found = differences(first, second, PERFECT[name])
+    lone = np.isnan(first) != np.isnan(second)
+    found = np.concatenate([found, _mean(found[:, :, split.averaged], 2)[:, :, None]], axis=2)
+    lone_in_mean = lone[:, :, split.averaged].any(axis=2, keepdims=True)
+    lone = np.concatenate([lone, lone_in_mean], axis=2)
+    averaged = np.moveaxis(_group_means(found, split.cases, groups), 1, 0)
+    table = pd.DataFrame(
+        [
+            (split.split, split.stages[stage], name, *(split.predictors[at] for at in pair), label)
+            for pair in pairs
+            for label in [*split.labels, ALL]
+        ],
+        columns=KEYS,
+    ).assign(
+        n=(~np.isnan(found)).sum(axis=1).ravel(),
+        n_one_undefined=lone.sum(axis=1).ravel(),
+        **_statistics(averaged.reshape(len(averaged), -1), better[name], seed),
+        p_corrected=np.nan,
+    )
+    known = table["p"].notna()
+    if known.any():
+        table.loc[known, "p_corrected"] = multipletests(table.loc[known, "p"], method="holm")[1]
+    return table[COLUMNS]
+
+
+def changes(splits: list[SplitMetrics], groups: dict[str, str], seed: int) -> pd.DataFrame:
+    """Return how much post-processing changes the metrics: mean over cases of the differences.
+
+    Undefined values count as in `compare` for the metrics that it tests; for the others, a case
+    counts where the metric is defined before and after.
+
+    Returns
+    -------
+    DataFrame
+        One row for each predictor, split, label and metric, with ``mean`` over finite differences
+        (after minus before) and the 95 % interval ``ci_low``, ``ci_high``.
+    """
+    tables = []
+    for split in splits:
+        if split.stages != list(STAGES):
+            continue
+        before, after = split.values[:, 0], split.values[:, 1]
+        perfect = np.array([PERFECT.get(name, np.nan) for name in split.metrics])
+        found = differences(after, before, perfect)
+        found = np.concatenate([found, _mean(found[:, :, split.averaged], 2)[:, :, None]], axis=2)
+        columns = pd.MultiIndex.from_product(
+            [split.predictors, [*split.labels, ALL], split.metrics],
+            names=["predictor", "label", "metric"],
+        )
+        values = np.moveaxis(found, 1, 0).reshape(len(split.cases), len(columns))
+        mean = mean_of_defined(np.where(np.isfinite(values), values, np.nan), axis=0)
+        low, high = mean_intervals(values, np.array([groups[case] for case in split.cases]), seed)
+        table = pd.DataFrame({"mean": mean, "ci_low": low, "ci_high": high}, index=columns)
+        tables.append(table.reset_index().assign(split=split.split))
+    return pd.concat(tables, ignore_index=True)
+
+
+def signed_rank(differences: np.ndarray) -> tuple[float, float, float, str]:
+    """Test whether differences are symmetric around 0, by Wilcoxon's signed-rank test.
+
+    Zeros are left out (Wilcoxon's way), equal sizes share their mean rank. With at most 50
+    differences left the two-sided p is exact, ties included: the distribution of the sum of ranks
+    over all signs. Beyond it is the normal approximation, without correction for continuity.
+    SciPy's function gives the same, but no exact p with ties beyond 13 differences, and is
+    several times slower for tables of thousands of tests.
+
+    Parameters
+    ----------
+    differences : ndarray of float
+        Of shape (observations,), without NaN; infinite ones are larger than all others.
+
+    Returns
+    -------
+    statistic : float
+        The smaller sum of ranks.
+    p : float
+        1 if all differences are 0, NaN if there are none.
+    effect_size : float
+        Rank-biserial correlation: sum of the positive ranks minus sum of the negative ones, over
+        the sum of all; 0 if all differences are 0.
+    method : str
+        How p was found.
+
+    References
+    ----------
+    Wilcoxon, Individual comparisons by ranking methods, Biometrics 1945, doi:10.2307/3001968.
+    Kerby, The simple difference formula, Comprehensive Psychology 2014, doi:10.2466/11.IT.3.1.
+    """
+    if len(differences) == 0:
+        return np.nan, np.nan, np.nan, ""
+    nonzero = differences[differences != 0]
+    if len(nonzero) == 0:
+        return 0.0, 1.0, 0.0, "all tied"
+    ranks = rankdata(np.abs(nonzero))
+    positive, negative = ranks[nonzero > 0].sum(), ranks[nonzero < 0].sum()
+    statistic = min(positive, negative)
+    if len(nonzero) <= N_EXACT:
+        doubled = tuple(np.sort(2 * ranks).astype(int))
+        p, method = min(1.0, 2 * _chances(doubled)[: int(2 * statistic) + 1].sum()), "exact"
+    else:
+        # The variance of the sum over all signs, in which mean ranks are the correction for ties.
+        p = 2 * ndtr((statistic - ranks.sum() / 2) / np.sqrt((ranks**2).sum() / 4))
+        method = "normal approximation"
+    return statistic, p, (positive - negative) / (positive + negative), method
+
+
+@lru_cache(maxsize=256)
+def _chances(doubled_ranks: tuple[int, ...]) -> np.ndarray:
+    """Return the chance of each sum of doubled ranks when every sign is a fair coin.
+
+    Doubled, mean ranks are integers. Each rank convolves the distribution with two points.
+    """
+    chances = np.zeros(sum(doubled_ranks) + 1)
+    chances[0] = 1.0
+    for rank in doubled_ranks:
+        chances[rank:] += chances[:-rank].copy()
+    return chances / 2.0 ** len(doubled_ranks)
+
+
+def _statistics(values: np.ndarray, better: str, seed: int) -> dict[str, np.ndarray | list]:
+    """Return the statistics of differences of shape (groups, columns); NaN is left out."""
+    known = ~np.isnan(values)
+    n_groups = known.sum(axis=0)
+    intervals = np.full((2, values.shape[1]), np.nan)
+    for n in np.unique(n_groups):
+        columns = np.flatnonzero(n_groups == n)
+        chosen = values.T[columns][known.T[columns]].reshape(len(columns), n)
+        intervals[:, columns] = median_intervals(chosen.T, seed)
+    tests = [signed_rank(column[own]) for column, own in zip(values.T, known.T, strict=True)]
+    statistic, p, effect, method = zip(*tests, strict=True)
+    above, below = (values > 0).sum(axis=0), (values < 0).sum(axis=0)
+    sign = 1 if better == "higher" else -1
+    return {
+        "n_groups": n_groups,
+        "mean_difference": mean_of_defined(np.where(np.isfinite(values), values, np.nan), axis=0),
+        "median_difference": quantiles(values, 0.5),
+        "ci_low": intervals[0],
+        "ci_high": intervals[1],
+        "statistic": statistic,
+        "p": p,
+        "effect_size": sign * np.array(effect),
+        "wins": above if sign == 1 else below,
+        "ties": n_groups - above - below,
+        "losses": below if sign == 1 else above,
+        "method": method,
+    }
+
+
+def _mean(values: np.ndarray, axis: int) -> np.ndarray:
+    """Return the mean of what is not NaN; infinite differences of both signs make a tie."""
+    known = ~np.isnan(values).all(axis=axis)
+    mean = mean_of_defined(values, axis)
+    return np.where(np.isnan(mean) & known, 0.0, mean)
+
+
+def _group_means(values: np.ndarray, cases: list[str], groups: dict[str, str]) -> np.ndarray:
+    """Average values of shape (pairs, cases, labels) over the cases of each group."""
+    members: dict[str, list[int]] = {}
+    for place, case in enumerate(cases):
+        members.setdefault(groups[case], []).append(place)
+    return np.stack([_mean(values[:, places], 1) for places in members.values()], axis=1)

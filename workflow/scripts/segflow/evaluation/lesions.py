@@ -1,0 +1,197 @@
+"""Lesions, one by one: which were found, which were missed, and which were made up."""
+
+import math
+from dataclasses import dataclass
+
+import cc3d
+import numpy as np
+
+from segflow.evaluation.metrics import ratio
+
+
+def lesion_columns(flat: bool) -> list[str]:
+    """Return the columns of a lesion in the table of lesions; `flat` if all images are 2D."""
+    return ["kind", "lesion", "area_mm2" if flat else "volume_mm3", "matched", "dice", "iou"]
+
+
+@dataclass(frozen=True)
+class LesionRule:
+    """What counts as a lesion, and as found.
+
+    Parameters
+    ----------
+    labels : tuple of str
+        Labels and regions whose components are lesions.
+    overlap : {'iou', 'dice', 'voxels'}
+        What is compared with the threshold: IoU or Dice of the two components, or the number of
+        voxels that they share.
+    threshold : float
+        Least overlap of a match. Components that share no voxel never match.
+    min_volume_mm3 : float
+        Components below this volume (area in mm2, for 2D images) are no lesions, in the reference
+        and in the prediction alike. 0 keeps all.
+    """
+
+    labels: tuple[str, ...]
+    overlap: str
+    threshold: float
+    min_volume_mm3: float
+
+
+def match_lesions(
+    pairs: np.ndarray,
+    shared: np.ndarray,
+    reference_sizes: np.ndarray,
+    prediction_sizes: np.ndarray,
+    rule: LesionRule,
+) -> np.ndarray:
+    """Match lesions of reference and prediction one to one, largest overlap first.
+
+    Parameters
+    ----------
+    pairs : ndarray of int
+        Of shape (n, 2): indices, from 0, of the reference's and the prediction's lesion of each
+        pair that shares voxels.
+    shared : ndarray of int
+        Of shape (n,): voxels that each pair shares.
+    reference_sizes, prediction_sizes : ndarray of int
+        Voxels of each lesion. Lesions that are too small are left out before.
+    rule : LesionRule
+        What counts as found.
+
+    Returns
+    -------
+    ndarray of int
+        Of shape (m, 2): the matched pairs by descending overlap. Of equal overlaps the lower
+        reference index comes first, then the lower prediction index; the order of `pairs` does
+        not matter.
+    """
+    pairs, shared = np.reshape(pairs, (-1, 2)), np.asarray(shared)
+    scores = overlap_of(
+        rule.overlap, shared, reference_sizes[pairs[:, 0]], prediction_sizes[pairs[:, 1]]
+    )
+    order = np.lexsort((pairs[:, 1], pairs[:, 0], -scores))
+    order = order[(scores[order] >= rule.threshold) & (shared[order] > 0)]
+    matched, taken = [], (set(), set())
+    for pair in pairs[order].tolist():
+        if pair[0] not in taken[0] and pair[1] not in taken[1]:
+            matched.append(pair)
+            taken[0].add(pair[0])
+            taken[1].add(pair[1])
+    return np.array(matched, dtype=np.intp).reshape(-1, 2)
+
+
+def overlap_of(
+    kind: str, shared: np.ndarray, reference_sizes: np.ndarray, prediction_sizes: np.ndarray
+) -> np.ndarray:
+    """Return the overlap of pairs of lesions from their sizes in voxels; see `LesionRule`."""
+    if kind == "voxels":
+        return np.asarray(shared, float)
+    both = np.asarray(reference_sizes, float) + prediction_sizes
+    return 2 * shared / both if kind == "dice" else shared / (both - shared)
+
+
+def lesion_metrics(n_matched: int, n_reference: int, n_prediction: int) -> dict[str, float]:
+    """Return the detection metrics of one label of a case from the numbers of its lesions.
+
+    Returns
+    -------
+    dict of str to float
+        ``lesion_tp``, ``lesion_fp`` (the false positives of the case), ``lesion_fn``;
+        ``lesion_precision`` = TP / (TP + FP), NaN without a predicted lesion; ``lesion_recall`` =
+        TP / (TP + FN), NaN without a reference lesion; ``lesion_f1`` = 2 TP / (2 TP + FP + FN),
+        NaN without any.
+    """
+    return {
+        "lesion_tp": n_matched,
+        "lesion_fp": n_prediction - n_matched,
+        "lesion_fn": n_reference - n_matched,
+        "lesion_precision": ratio(n_matched, n_prediction),
+        "lesion_recall": ratio(n_matched, n_reference),
+        "lesion_f1": ratio(2 * n_matched, n_reference + n_prediction),
+    }
+
+
+def compare_lesions(
+    reference: np.ndarray,
+    prediction: np.ndarray,
+    voxel_mm3: float,
+    rule: LesionRule,
+    flat: bool = False,
+) -> tuple[dict[str, float], list[dict]]:
+    """Find and match the lesions of a label of one case.
+
+    Parameters
+    ----------
+    reference, prediction : ndarray of bool
+        Masks of the same shape (z, y, x). Voxels are connected through faces, edges and corners
+        (26 neighbours; 8 in 2D).
+    voxel_mm3 : float
+        Volume of a voxel in mm3, or area of a pixel in mm2.
+    rule : LesionRule
+        What counts as a lesion, and as found.
+    flat : bool
+        Whether sizes are areas.
+
+    Returns
+    -------
+    metrics : dict of str to float
+        See `lesion_metrics`.
+    rows : list of dict
+        One for each lesion of the reference, then of the prediction: ``kind`` (``reference`` or
+        ``prediction``), ``lesion`` (numbers from 1, the largest first), its ``volume_mm3`` or
+        ``area_mm2``, ``matched``: number of the other kind's lesion that it is matched with, and
+        Dice and IoU of the two; NaN for a lesion without a match.
+    """
+    smallest = rule.min_volume_mm3 / voxel_mm3
+    (truth, sizes), (guess, other_sizes) = (
+        label_lesions(mask, smallest) for mask in (reference, prediction)
+    )
+    both = np.flatnonzero((truth > 0) & (guess > 0))
+    codes = (truth.ravel()[both] - 1) * np.intp(len(other_sizes)) + (guess.ravel()[both] - 1)
+    codes, shared = np.unique(codes, return_counts=True)
+    pairs = np.column_stack(np.divmod(codes, max(len(other_sizes), 1)))
+    matched = match_lesions(pairs, shared, sizes, other_sizes, rule)
+    metrics = lesion_metrics(len(matched), len(sizes), len(other_sizes))
+    common = dict(zip(map(tuple, pairs.tolist()), shared.tolist(), strict=True))
+    rows = []
+    for kind, own, own_sizes in (("reference", 0, sizes), ("prediction", 1, other_sizes)):
+        partners = {pair[own]: pair for pair in map(tuple, matched.tolist())}
+        for index, size in enumerate(own_sizes.tolist()):
+            values = [kind, index + 1, size * voxel_mm3, math.nan, math.nan, math.nan]
+            if pair := partners.get(index):
+                counts = common[pair], sizes[pair[0]], other_sizes[pair[1]]
+                scores = [float(overlap_of(name, *counts)) for name in ("dice", "iou")]
+                values[3:] = [pair[1 - own] + 1, *scores]
+            rows.append(dict(zip(lesion_columns(flat), values, strict=True)))
+    return metrics, rows
+
+
+def label_lesions(mask: np.ndarray, smallest: float) -> tuple[np.ndarray, np.ndarray]:
+    """Give the components of a mask numbers from 1, the largest first.
+
+    Parameters
+    ----------
+    mask : ndarray of bool
+        Of shape (z, y, x).
+    smallest : float
+        Voxels of the smallest component that counts.
+
+    Returns
+    -------
+    components : ndarray of uint32
+        Of the shape of `mask`; 0 where there is no component that counts. Of equally large ones
+        the one that comes first in the array has the lower number.
+    sizes : ndarray of int64
+        Voxels of each component.
+    """
+    # cc3d 4.1 fails on dense masks of odd size; a margin of background makes them even.
+    padded = np.pad(mask, [(0, 1)] * mask.ndim)
+    components = cc3d.connected_components(padded, connectivity=26)
+    components = components[tuple(slice(0, size) for size in mask.shape)]
+    sizes = np.bincount(components[mask])[1:]
+    order = np.argsort(-sizes, kind="stable")
+    order = order[sizes[order] >= smallest]
+    numbers = np.zeros(len(sizes) + 1, np.uint32)
+    numbers[order + 1] = np.arange(1, len(order) + 1)
+    return numbers[components], sizes[order]

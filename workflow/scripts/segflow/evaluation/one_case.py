@@ -1,0 +1,123 @@
+"""Comparison of one predicted label map with its reference."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from scipy.ndimage import find_objects
+
+from segflow.evaluation.distances import surface_metrics
+from segflow.evaluation.lesions import LesionRule, compare_lesions
+from segflow.evaluation.metrics import joint_histogram, overlap
+from segflow.files.labels import Labels, foreground, foreground_values
+from segflow.images.nifti import describe_difference, read_labels
+
+Box = tuple[slice, slice, slice]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is measured.
+
+    Parameters
+    ----------
+    labels : dict of str to int or list of int
+        Labels and regions by name, as in a data set's description; the background is left out.
+    tolerances_mm : dict of str to float
+        Tolerance of the normalised surface Dice of each label, which is NaN without one.
+    lesions : LesionRule or None
+        What counts as a lesion, and as found; None if there are no lesions.
+    flat : bool
+        Whether all images are 2D: areas in mm2 take the place of volumes in mL.
+    """
+
+    labels: Labels
+    tolerances_mm: dict[str, float] = field(default_factory=dict)
+    lesions: LesionRule | None = None
+    flat: bool = False
+
+
+def evaluate_case(
+    reference: Path, prediction: Path, settings: Settings
+) -> tuple[dict[str, dict[str, float]], list[dict]]:
+    """Compare a predicted label map with its reference.
+
+    Parameters
+    ----------
+    reference, prediction : Path
+        The label maps.
+    settings : Settings
+        What is measured.
+
+    Returns
+    -------
+    metrics : dict of str to dict
+        The metrics of each label or region; see `segflow.evaluation.metrics.overlap`,
+        `segflow.evaluation.distances.surface_metrics` and, for labels that are lesions,
+        `segflow.evaluation.lesions.lesion_metrics`.
+    lesions : list of dict
+        One row for each lesion; see `segflow.evaluation.lesions.compare_lesions`.
+
+    Raises
+    ------
+    ValueError
+        If the grids differ, a file is missing or damaged, or a label is not declared.
+    """
+    truth, grid = read_labels(reference)
+    guess, other = read_labels(prediction)
+    if difference := describe_difference(grid, other)[0]:
+        raise ValueError(f"{prediction}: differs from its reference {reference} in {difference}")
+    declared = [0, *foreground_values(settings.labels)]
+    try:
+        histogram = joint_histogram(truth, guess, declared[-1] + 1)
+    except ValueError as error:
+        raise ValueError(f"{prediction}: {error}") from None
+    for value in sorted(set(range(len(histogram))) - set(declared)):
+        if histogram[value].any() or histogram[:, value].any():
+            raise ValueError(f"{prediction}: it or its reference holds undeclared label {value}")
+    maps = _crop(truth, guess, np.min_scalar_type(declared[-1]))
+    del truth, guess
+    boxes = [find_objects(label_map, declared[-1]) for label_map in maps]
+    voxel_mm3 = float(np.prod(grid.spacing_mm[1:] if settings.flat else grid.spacing_mm))
+    metrics, lesions = {}, []
+    for name, members in foreground(settings.labels).items():
+        box = _join([found[value - 1] for found in boxes for value in members])
+        masks = [_mask(label_map[box], members) for label_map in maps]
+        size = voxel_mm3 if settings.flat else voxel_mm3 / 1000
+        metrics[name] = {
+            **overlap(histogram, members, size, settings.flat),
+            **surface_metrics(*masks, grid.spacing_mm, settings.tolerances_mm.get(name)),
+        }
+        if settings.lesions and name in settings.lesions.labels:
+            found, rows = compare_lesions(*masks, voxel_mm3, settings.lesions, settings.flat)
+            metrics[name] |= found
+            lesions += [{"label": name, **row} for row in rows]
+    return metrics, lesions
+
+
+def _crop(truth: np.ndarray, guess: np.ndarray, dtype: np.dtype) -> list[np.ndarray]:
+    """Cut the box around all labels of both maps from them, in the smallest type."""
+    columns = truth.any(0) | guess.any(0)
+    y, x = _extent(columns.any(1)), _extent(columns.any(0))
+    z = _extent(truth[:, y, x].any((1, 2)) | guess[:, y, x].any((1, 2)))
+    return [label_map[z, y, x].astype(dtype) for label_map in (truth, guess)]
+
+
+def _extent(line: np.ndarray) -> slice:
+    """Return the slice from the first to the last that is true."""
+    found = np.flatnonzero(line)
+    return slice(int(found[0]), int(found[-1]) + 1) if len(found) else slice(0, 0)
+
+
+def _join(boxes: list[Box | None]) -> Box:
+    """Return the smallest box around some boxes; an empty one if there are none."""
+    sides = zip(*(box for box in boxes if box is not None), strict=True)
+    joined = [slice(min(s.start for s in side), max(s.stop for s in side)) for side in sides]
+    return tuple(joined) if joined else (slice(0, 0),) * 3
+
+
+def _mask(label_map: np.ndarray, members: list[int]) -> np.ndarray:
+    mask = label_map == members[0]
+    for value in members[1:]:
+        mask |= label_map == value
+    return mask

@@ -1,0 +1,313 @@
+"""Raw files of any format, read into one kind of image and checked while they are read.
+
+What a format leaves open, a data set's description says under ``reading``.
+"""
+
+import math
+import os
+import re
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import nibabel
+import numpy as np
+from isal import igzip, isal_zlib
+from nibabel.arrayproxy import ArrayProxy
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
+
+from segflow.images.contours import read_contours
+from segflow.images.dicom import is_dicom, read_dicom
+from segflow.images.nifti import NIFTI_OFFSET, Grid, read_grid, read_image
+from segflow.images.pictures import SUFFIXES as PICTURES
+from segflow.images.pictures import read_mask, read_picture
+
+NIFTI = (".nii", ".nii.gz")
+FREE_TEXTS = ("descrip", "aux_file", "intent_name", "data_type", "db_name")
+# A program and its version, which cannot be mistaken for a date; FSL writes its version alone.
+PROGRAM = re.compile(rb"(FSL|ITK|SimpleITK)[\d.]+|[1-9]\.0(\.\d{1,2})?")
+# A direction matrix that is this close to a rotation was rounded; one further off is sheared.
+ORTHONORMAL_TOLERANCE = 1e-2
+EXACT_TOLERANCE = 1e-5  # closer than this there is nothing to repair
+
+
+OTHERS = (".nrrd", ".mha", ".mhd", ".npy", ".dcm")
+
+
+def image_ending(path: Path) -> str:
+    """Return the ending by which a file is known as an image; empty if it is not known as one."""
+    for ending in (*NIFTI[::-1], *OTHERS, *PICTURES):
+        if path.name.lower().endswith(ending):
+            return path.name[-len(ending) :]
+    return ""
+
+
+@dataclass(frozen=True)
+class Volume:
+    """An image as it was read.
+
+    Parameters
+    ----------
+    array : ndarray
+        Of shape (channel, z, y, x).
+    grid : Grid
+        Where the voxels lie.
+    repairs : list of str
+        What had to be changed to read it.
+    photometric, laterality : str
+        Of DICOM files: how grey values are shown, and ``L`` or ``R`` of a breast.
+    """
+
+    array: np.ndarray
+    grid: Grid
+    repairs: list[str] = field(default_factory=list)
+    photometric: str = ""
+    laterality: str = ""
+
+
+def read_volume(path: Path, reading: dict) -> Volume:
+    """Read and check an image of any known format.
+
+    Parameters
+    ----------
+    path : Path
+        A NIfTI, NRRD, MetaImage, PNG, JPEG, BMP, TIFF, DICOM or ``.npy`` file, or the folder of
+        one DICOM series.
+    reading : dict
+        The rules of the data set (``reading`` in its description).
+
+    Raises
+    ------
+    ValueError
+        With the file's name, if it is damaged or cannot be read.
+    """
+    if path.is_dir() or path.suffix.lower() == ".dcm":
+        return _read_dicom(path)
+    if path.name.endswith(NIFTI):
+        return _read_nifti(path)
+    if path.suffix == ".npy":
+        array = _read_array(path)
+        return Volume(array[None], _grid(array.shape, reading))
+    if path.suffix.lower() in PICTURES:
+        array, repairs = read_picture(path, reading["picture_mode"])
+        return Volume(_as_numbers(path, array), _grid(array.shape[1:], reading), repairs)
+    if is_dicom(path):
+        return _read_dicom(path)
+    _check_compressed(path)
+    array, grid = read_image(path)
+    direction, deviation = _closest_rotation(path, grid.direction)
+    if deviation < EXACT_TOLERANCE:
+        return Volume(array, grid)
+    return Volume(array, replace(grid, direction=direction), [_deviates(deviation)])
+
+
+def read_label_map(path: Path, shape: tuple[int, ...], reading: dict) -> Volume:
+    """Read a file of a reference segmentation, with the values that it holds.
+
+    Parameters
+    ----------
+    path : Path
+        A file as in `read_volume`, or an XML file of contours.
+    shape : tuple of int
+        Of the image, as (z, y, x): contours do not know it.
+    reading : dict
+        See `read_volume`.
+
+    Raises
+    ------
+    ValueError
+        If it is damaged, cannot be read or has several channels.
+    """
+    if path.suffix.lower() == ".xml":
+        mask, findings = read_contours(path, shape[1:], reading["contours"])
+        return Volume(mask[None, None], _grid((1, *mask.shape), reading), findings)
+    if path.suffix.lower() in PICTURES:
+        array = read_mask(path)
+        return Volume(array[None], _grid(array.shape, reading))
+    volume = read_volume(path, reading)
+    if len(volume.array) != 1:
+        raise ValueError(f"{path}: a label map has one channel, found {len(volume.array)}")
+    return volume
+
+
+def knows_its_grid(path: Path) -> bool:
+    """Say whether a format stores spacing, origin and direction."""
+    return path.suffix.lower() not in (*PICTURES, ".npy", ".xml")
+
+
+def is_clean(path: Path) -> bool:
+    """Say whether a ``.nii.gz`` file holds no words but a program's name.
+
+    The header's free text, extensions, the name that gzip stores and bytes before and after the
+    voxels may tell who was scanned, where and when.
+    """
+    with path.open("rb") as file:
+        stored_name = file.read(4)[3] & 0b11100  # the flags of gzip: extra field, name, comment
+        file.seek(-4, os.SEEK_END)
+        n_bytes = int.from_bytes(file.read(4), "little")  # modulo 2**32, of the last gzip member
+    with igzip.open(path) as file:
+        header = nibabel.Nifti1Header.from_fileobj(file, check=False)
+    texts = [bytes(header[name]).strip(b"\0 ") for name in FREE_TEXTS]
+    harmless = all(text in (b"", b"none") or PROGRAM.fullmatch(text) for text in texts)
+    n_voxels = math.prod(header.get_data_shape())
+    n_expected = NIFTI_OFFSET + n_voxels * header.get_data_dtype().itemsize
+    nothing_else = n_bytes == n_expected % 2**32 and not header.extensions
+    return harmless and not stored_name and nothing_else
+
+
+def _read_dicom(path: Path) -> Volume:
+    image = read_dicom(path)
+    return Volume(image.array, image.grid, [], image.photometric, image.laterality)
+
+
+def _read_nifti(path: Path) -> Volume:
+    """Read a NIfTI file, with its checksum.
+
+    SimpleITK returns what it could read of a truncated or corrupt gzip file, and turns NaN in
+    NIfTI files into 0: so the voxels come from nibabel, and only the grid from SimpleITK.
+    """
+    try:
+        content = path.read_bytes()
+        if path.suffix == ".gz":
+            content = igzip.decompress(content)
+    except (OSError, EOFError, zlib.error, isal_zlib.error) as error:
+        raise ValueError(f"{path}: the gzip file is damaged ({error})") from None
+    try:
+        image = nibabel.Nifti1Image.from_bytes(content)
+        values = _stored_or_scaled(content, image.dataobj)
+    except (ImageFileError, HeaderDataError, WrapStructError, ValueError, OSError) as error:
+        raise ValueError(f"{path}: cannot be read as NIfTI ({error})") from None
+    if values.dtype.names:
+        raise ValueError(f"{path}: cannot be read (colour in NIfTI: give one file per channel)")
+    values = _as_numbers(path, values)
+    while values.ndim > 4 and values.shape[3] == 1:
+        values = values[:, :, :, 0]
+    if not 2 <= values.ndim <= 4:
+        raise ValueError(f"{path}: cannot be read (2, 3 or 4 axes are allowed: {values.ndim})")
+    array = values.T if values.ndim == 4 else values.T[None]
+    if values.ndim == 2:
+        array = array[:, None]
+    repairs = []
+    try:
+        grid = read_grid(path)
+    except ValueError:
+        grid, repair = _orthonormal_grid(path, image.affine, array.shape[1:])
+        repairs.append(repair)
+    if not np.isfinite([*grid.spacing_mm, *grid.origin_mm, *grid.direction]).all():
+        raise ValueError(f"{path}: cannot be read (its spacing, origin or direction is no number)")
+    return Volume(array, grid, repairs)
+
+
+def _stored_or_scaled(content: bytes, voxels: ArrayProxy) -> np.ndarray:
+    """Return the voxels of a NIfTI file: a view of its content, unless they must be scaled."""
+    if (voxels.slope, voxels.inter) != (1, 0):
+        return np.asanyarray(voxels)
+    try:
+        return np.ndarray(voxels.shape, voxels.dtype, content, voxels.offset, order="F")
+    except TypeError as error:
+        raise ValueError(error) from None
+
+
+def _orthonormal_grid(path: Path, affine: np.ndarray, shape: tuple[int, ...]) -> tuple[Grid, str]:
+    """Return the grid of a file whose axes are not quite at right angles.
+
+    Raises
+    ------
+    ValueError
+        If the axes are further off than rounding explains.
+    """
+    matrix = np.diag([-1, -1, 1]) @ affine[:3, :3]
+    spacing = np.linalg.norm(matrix, axis=0)
+    if not (np.isfinite(spacing).all() and spacing.all()):
+        raise ValueError(f"{path}: cannot be read (the header gives no spacing)")
+    direction, deviation = _closest_rotation(path, (matrix / spacing).flat)
+    origin = np.array([-1, -1, 1]) * affine[:3, 3]
+    grid = Grid(
+        tuple(shape),
+        tuple(float(value) for value in spacing[::-1]),
+        tuple(float(value) for value in origin),
+        direction,
+    )
+    return grid, _deviates(deviation)
+
+
+def _closest_rotation(path: Path, cosines: Iterable[float]) -> tuple[tuple[float, ...], float]:
+    """Return the rotation, or rotation and flip, next to direction cosines, and their difference.
+
+    Raises
+    ------
+    ValueError
+        If the axes are further off right angles than rounding explains.
+    """
+    cosines = np.array([*cosines])
+    size = math.isqrt(cosines.size)
+    left, _, right = np.linalg.svd(cosines.reshape(size, size))
+    rotation = (left @ right).ravel()
+    deviation = float(np.abs(rotation - cosines).max())
+    if deviation > ORTHONORMAL_TOLERANCE:
+        raise ValueError(
+            f"{path}: the axes are not at right angles ({_deviates(deviation)}, allowed: "
+            f"{ORTHONORMAL_TOLERANCE:g})"
+        )
+    return tuple(rotation.tolist()), deviation
+
+
+def _deviates(deviation: float) -> str:
+    return f"direction cosines differ from a rotation by {deviation:.3g}"
+
+
+def _read_array(path: Path) -> np.ndarray:
+    """Read an array of shape (row, column, slice) or (row, column) as (z, y, x)."""
+    try:
+        with path.open("rb") as file:  # np.load would take archives, too, and speak of pickles
+            array = np.lib.format.read_array(file, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise ValueError(f"{path}: cannot be read as an array ({error})") from None
+    if array.ndim not in (2, 3) or not array.size:
+        raise ValueError(f"{path}: needs 2 or 3 axes that are not empty, found {array.shape}")
+    array = np.ascontiguousarray(array[None] if array.ndim == 2 else np.moveaxis(array, -1, 0))
+    return _as_numbers(path, array)
+
+
+def _as_numbers(path: Path, array: np.ndarray) -> np.ndarray:
+    """Return an array in a data type that can be written as NIfTI, and is not larger than need be.
+
+    Raises
+    ------
+    ValueError
+        If its values are no real numbers.
+    """
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{path}: its values are {array.dtype}; only real numbers are allowed")
+    if array.dtype.kind == "b":
+        return array.astype(np.uint8)
+    narrow = array.dtype.kind != "f" or array.dtype.itemsize == 4
+    return array if narrow else array.astype(np.float32)
+
+
+def _check_compressed(path: Path) -> None:
+    """Check the compressed part of MetaImage and NRRD, of which SimpleITK ignores the checksum."""
+    content = path.read_bytes()
+    try:
+        if path.suffix == ".mha":
+            header, _, data = content.partition(b"ElementDataFile = LOCAL\n")
+            if b"CompressedData = True" in header and data:
+                isal_zlib.decompress(data)
+        elif path.suffix == ".nrrd":
+            header, *data = re.split(rb"\r?\n\r?\n", content, maxsplit=1)
+            if re.search(rb"(?im)^encoding: *gz(ip)?\s*$", header) and data:
+                igzip.decompress(data[0])
+    except (OSError, EOFError, zlib.error, isal_zlib.error) as error:
+        raise ValueError(f"{path}: cannot be read (damaged compressed data: {error})") from None
+
+
+def _grid(shape: tuple[int, ...], reading: dict) -> Grid:
+    """Return the grid of a format that knows none: the data set's spacing, at the origin."""
+    flat = shape[0] == 1
+    spacing = tuple(float(value) for value in reading["spacing_mm"])
+    size = 2 if flat else 3
+    direction = tuple(float(value) for value in np.eye(size).flat)
+    return Grid(tuple(shape), (1.0, *spacing[1:]) if flat else spacing, (0.0,) * size, direction)

@@ -1,0 +1,1 @@
+"""How a job works: its log, workers, devices, leases and limits."""

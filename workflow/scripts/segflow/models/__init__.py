@@ -1,0 +1,1 @@
+"""Plans, preprocessing, training and prediction of one model."""

@@ -1,0 +1,241 @@
+"""Prediction of the validation or test cases of one trained fold, in one process."""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import blosc2
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from segflow.files.content import (
+    Damaged,
+    content_key,
+    file_sha256,
+    read_own_json,
+)
+from segflow.files.ledger import Ledger
+from segflow.images.probabilities import save_probabilities
+from segflow.models.preprocessing import load_preprocessed
+from segflow.models.trust import check_architecture, load_checkpoint
+
+if TYPE_CHECKING:
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+
+PROCEDURE = 2  # move it when predictions would come out differently
+
+
+def load_predictor(
+    folder: Path, trainings: dict[int | str, Path], plans: dict, device: torch.device
+) -> "nnUNetPredictor":
+    """Load trained folds of a model, of which nnU-Net then averages the logits.
+
+    Parameters
+    ----------
+    folder : Path
+        nnU-Net's folder of the trained model.
+    trainings : dict of int or str to Path
+        Manifest of the training of each fold to load.
+    plans : dict
+        Plans of the model.
+    device : torch.device
+        Where to predict.
+
+    Raises
+    ------
+    Damaged
+        If a checkpoint is missing or is not the one that training left.
+    ValueError
+        If a checkpoint or the plans could run code; see `segflow.models.trust`.
+    """
+    # Imported here: it takes longer than to see that all cases are finished.
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+
+    settings = plans["segflow"]["prediction"]
+    name = f"checkpoint_{settings['checkpoint']}.pth"
+    for fold, manifest in trainings.items():
+        path = folder / f"fold_{fold}" / name
+        expected = read_own_json(manifest)["checkpoints"][settings["checkpoint"]]
+        found = file_sha256(path) if path.exists() else "nothing"
+        if found != expected:
+            raise Damaged(
+                f"{path}: expected SHA-256 {expected[:12]} of the finished training, found "
+                f"{found[:12]}",
+                path,
+                manifest,
+            )
+        load_checkpoint(path)
+    # nnU-Net loads the checkpoints once more, and trusts them and the plans.
+    check_architecture(read_own_json(folder / "plans.json"), folder / "plans.json")
+    predictor = nnUNetPredictor(
+        tile_step_size=settings["step_size"],
+        use_mirroring=settings["mirroring"],
+        device=device,
+        allow_tqdm=False,
+    )
+    predictor.initialize_from_trained_model_folder(str(folder), tuple(trainings), name)
+    _use_precision(predictor.network, settings["precision"], device)
+    return predictor
+
+
+def _use_precision(network: torch.nn.Module, precision: str, device: torch.device) -> None:
+    """Let a network compute in another precision than nnU-Net's choice.
+
+    nnU-Net predicts in float16 on CUDA and in float32 elsewhere (``auto``).
+    """
+    if precision == "auto":
+        return
+    forward = network.forward
+
+    def forward_in_precision(image: torch.Tensor) -> torch.Tensor:
+        enabled = precision == "bfloat16"
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled):
+            return forward(image).float()
+
+    network.forward = forward_in_precision
+
+
+def prediction_keys(
+    plans: dict, manifests: list[dict], preprocessed: dict[str, str], previous: dict[str, str]
+) -> dict[str, str]:
+    """Return a key of everything that the prediction of each case is made from.
+
+    Parameters
+    ----------
+    plans : dict
+        Plans of the model.
+    manifests : list of dict
+        Manifests of the trainings of the folds that predict together.
+    preprocessed, previous : dict of str to str
+        Keys of the preprocessed cases and, for a cascade, of their previous segmentations.
+    """
+    settings = plans["segflow"]["prediction"]
+    checkpoints = [manifest["checkpoints"][settings["checkpoint"]] for manifest in manifests]
+    return {
+        case: content_key(PROCEDURE, *checkpoints, settings, key, previous.get(case))
+        for case, key in preprocessed.items()
+    }
+
+
+def to_probabilities(
+    predictor: "nnUNetPredictor", logits: torch.Tensor, properties: dict, threads: int
+) -> np.ndarray:
+    """Bring the logits of a preprocessed case to probabilities on the case's own grid.
+
+    Parameters
+    ----------
+    predictor : nnUNetPredictor
+        The predictor that made the logits.
+    logits : Tensor
+        Of shape (class or region, z, y, x), in the axis order of the plans.
+    properties : dict
+        nnU-Net's properties of the case.
+    threads : int
+        Threads to use.
+
+    Returns
+    -------
+    ndarray of float32
+        Of shape (class or region, z, y, x), in the order of the case's file.
+    """
+    from nnunetv2.inference.export_prediction import (
+        convert_predicted_logits_to_segmentation_with_correct_shape,
+    )
+
+    _, probabilities = convert_predicted_logits_to_segmentation_with_correct_shape(
+        logits,
+        predictor.plans_manager,
+        predictor.configuration_manager,
+        predictor.label_manager,
+        properties,
+        return_probabilities=True,
+        num_threads_torch=threads,
+    )
+    return probabilities
+
+
+def add_previous_stage(
+    data: np.ndarray, segmentation: np.ndarray, predictor: "nnUNetPredictor"
+) -> np.ndarray:
+    """Stack the previous stage's segmentation, one channel a label, below the image."""
+    from nnunetv2.utilities.label_handling.label_handling import convert_labelmap_to_one_hot
+
+    labels = predictor.label_manager.foreground_labels
+    return np.vstack([data, convert_labelmap_to_one_hot(segmentation, labels, data.dtype)])
+
+
+@contextmanager
+def _exporting(device: torch.device, threads: int) -> Iterator:
+    """Give a function that exports a case: at once on the CPU, behind the GPU's back otherwise.
+
+    No more cases wait for their export than there are threads, so memory stays bounded.
+    """
+    if device.type == "cpu":
+        yield lambda function, *arguments: function(*arguments)
+        return
+    waiting: deque[Future] = deque()
+    workers = max(1, threads // 2)
+    with ThreadPoolExecutor(workers) as pool:
+
+        def export(function, *arguments):
+            waiting.append(pool.submit(function, *arguments))
+            while len(waiting) > workers:
+                waiting.popleft().result()
+
+        yield export
+        while waiting:
+            waiting.popleft().result()
+
+
+def predict_fold(
+    load: Callable[[], "nnUNetPredictor"],
+    keys: dict[str, str],
+    preprocessed: Path,
+    previous: Path | None,
+    target: Path,
+    threads: int,
+) -> None:
+    """Predict cases and store their probabilities; finished cases are skipped.
+
+    Parameters
+    ----------
+    load : callable
+        Loads the predictor; it is called if there is anything to predict.
+    keys : dict of str to str
+        Key of each prediction; see `prediction_keys`.
+    preprocessed : Path
+        Folder of the preprocessed cases.
+    previous : Path or None
+        Folder of the previous stage's segmentations, for a cascade.
+    target : Path
+        Folder of the probabilities.
+    threads : int
+        Threads to use.
+    """
+    ledger = Ledger(target)
+    ledger.prune(keys)
+    waiting = ledger.waiting(keys)
+    print(f"predict: {len(keys) - len(waiting)} of {len(keys)} cases are finished", flush=True)
+    if not waiting:
+        return
+    predictor = load()
+
+    def export(logits: torch.Tensor, properties: dict, case: str) -> None:
+        path = target / f"{case}.b2nd"
+        probabilities = to_probabilities(predictor, logits, properties, threads)
+        save_probabilities(path, probabilities, not predictor.label_manager.has_regions)
+        ledger.enter(case, keys[case], [path])
+
+    with _exporting(predictor.device, threads) as submit:
+        for case in tqdm(waiting, desc="predict", unit="case", mininterval=5):
+            data, properties = load_preprocessed(preprocessed, case)
+            if previous is not None:
+                path = str(previous / f"{case}.b2nd")
+                segmentation = blosc2.open(path, mode="r", dparams={"nthreads": 1})[:]
+                data = add_previous_stage(data, segmentation, predictor)
+            logits = predictor.predict_logits_from_preprocessed_data(torch.from_numpy(data)).cpu()
+            submit(export, logits, properties, case)

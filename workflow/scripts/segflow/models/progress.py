@@ -1,0 +1,83 @@
+"""How far a training is: the table ``progress.csv``, one row an epoch, and its line for people."""
+
+import csv
+from pathlib import Path
+
+COLUMNS = [
+    "epoch",  # from 0
+    "train_loss",
+    "val_loss",
+    "score",  # what the best checkpoint is chosen by, over the patches of validation
+    "score_average",  # its moving average
+    "score_name",
+    "learning_rate",
+    "seconds",
+]
+# Columns as they were called when there was one score only.
+FORMER = {"pseudo_dice": "score", "ema_pseudo_dice": "score_average"}
+FORMER_NAME = "pseudo Dice"
+
+Row = dict[str, str]
+
+
+def read_progress(path: Path) -> list[Row]:
+    """Read the rows of a training, whatever version wrote them; none without a table.
+
+    A row that is cut short, as a crash leaves it, is left out.
+    """
+    try:
+        with path.open(newline="") as file:
+            found = list(csv.DictReader(file))
+    except FileNotFoundError:
+        return []
+    rows = [
+        {FORMER.get(name, name): value for name, value in row.items()}
+        for row in found
+        if None not in row and None not in row.values()
+    ]
+    return [{"score_name": FORMER_NAME, **row} for row in rows]
+
+
+def write_progress(path: Path, rows: list[Row]) -> None:
+    """Write the rows of a training, atomically."""
+    temporary = path.with_suffix(".partial")
+    with temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows({name: row[name] for name in COLUMNS} for row in rows)
+    temporary.replace(path)
+
+
+def enter_epoch(path: Path, values: dict[str, float | str]) -> None:
+    """Add an epoch to a table; those that a checkpoint has taken back are removed."""
+    rows = [row for row in read_progress(path) if int(row["epoch"]) < values["epoch"]]
+    new = {k: value if isinstance(value, str) else f"{value:.6g}" for k, value in values.items()}
+    write_progress(path, [*rows, new])
+
+
+def describe_epoch(name: str, n_epochs: int, values: dict[str, float | str]) -> str:
+    """Return a line about an epoch and the time that is left.
+
+    Parameters
+    ----------
+    name : str
+        Of the training.
+    n_epochs : int
+        Epochs of the whole training.
+    values : dict
+        See `COLUMNS`.
+    """
+    remaining = (n_epochs - values["epoch"] - 1) * values["seconds"]
+    return (
+        f"{name}: epoch {values['epoch'] + 1}/{n_epochs}  "
+        f"loss {values['train_loss']:.3f}/{values['val_loss']:.3f}  "
+        f"{values['score_name']} {values['score']:.3f} (average {values['score_average']:.3f})  "
+        f"{values['seconds']:.1f} s, {_duration(remaining)} left"
+    )
+
+
+def _duration(seconds: float) -> str:
+    """Return a length of time as people write it."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s"

@@ -1,0 +1,287 @@
+"""nnU-Net's trainer with resumable, interruptible and quick training.
+
+nnU-Net finds this class through ``nnUNet_extTrainer``, in training and in prediction, and imports
+this file alone; the library is put on the path here, so that nnU-Net's own commands find it, too.
+Everything that is particular to a model comes with its plans file under the key ``segflow``.
+"""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import torch
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from torch import distributed
+from torch._dynamo import OptimizedModule
+
+SCRIPTS = str(Path(__file__).parents[3])
+if SCRIPTS not in sys.path:
+    sys.path.append(SCRIPTS)
+
+from segflow.jobs.interruption import SIGNALS, Interrupted  # noqa: E402
+from segflow.models.checkpoints import (  # noqa: E402
+    BEST,
+    LATEST,
+    random_states,
+    restore_random_states,
+    seed_everything,
+    write_checkpoint,
+)
+from segflow.models.progress import describe_epoch, enter_epoch  # noqa: E402
+from segflow.models.schedules import OneCycle  # noqa: E402
+from segflow.models.stopping import Patience  # noqa: E402
+
+ANNOUNCE_SECONDS = 20
+
+
+class SegflowTrainer(nnUNetTrainer):
+    """nnU-Net's trainer, with the settings of a Segflow model.
+
+    * A checkpoint is written every few minutes, at every improvement and on SIGTERM, SIGINT or
+      SIGUSR1, each whole or not at all. It holds the random states, so that training goes on from
+      the very iteration as if nothing had happened (exactly so on the CPU without workers).
+    * Processes that share each batch, one on each GPU, stop at the same iteration.
+    * Training stops early when the moving average of the pseudo Dice has not improved for
+      ``patience`` epochs.
+    * Each epoch is a row of ``progress.csv`` as soon as it ends.
+    * The final validation is not part of it.
+
+    Plans without the key ``segflow`` train as nnU-Net's own trainer would.
+    """
+
+    def __init__(self, plans, configuration, fold, dataset_json, device=torch.device("cuda")):  # noqa: B008
+        plans.setdefault("continue_training", False)
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        self.settings = plans.get("segflow", {})
+        training = self.settings.get("training", {})
+        self.schedule = training.get("schedule", "nnunet")
+        self.num_epochs = training.get("epochs", self.num_epochs)
+        self.num_iterations_per_epoch = training.get(
+            "iterations_per_epoch", self.num_iterations_per_epoch
+        )
+        self.num_val_iterations_per_epoch = training.get(
+            "validation_iterations_per_epoch", self.num_val_iterations_per_epoch
+        )
+        self.initial_lr = training.get("learning_rate", self.initial_lr)
+        self.weight_decay = training.get("weight_decay", self.weight_decay)
+        self.augmented = training.get("augmentation", "nnunet") == "nnunet"
+        self.patience = Patience(training.get("patience", 0))
+        self.checkpoint_seconds = 60 * training.get("checkpoint_minutes", 5)
+        self.compiled = training.get("compile", True)
+        if self.is_cascaded and self.preprocessed_dataset_folder_base and self.settings:
+            self.folder_with_segs_from_previous_stage = os.path.join(
+                self.preprocessed_dataset_folder_base, f"{self.plans_manager.plans_name}_previous"
+            )
+        self.identity: dict = {}
+        self.last_checkpoint = self.last_announcement = time.monotonic()
+        self.requested_stop: int | None = None
+        self.restored: dict = {}
+
+    # What is particular to a model
+
+    def initialize(self):
+        """Seed all generators, then build network, optimizer and loss."""
+        seed = self.settings.get("seed")
+        if seed is not None and not self.was_initialized:
+            seed += self.local_rank  # or all processes would draw the same patches
+            seed_everything(seed)
+        super().initialize()
+
+    def _do_i_compile(self):
+        return self.compiled and super()._do_i_compile()
+
+    def configure_optimizers(self):
+        """Return nnU-Net's SGD with polynomial decay, or AdamW with one cycle."""
+        if self.schedule == "nnunet":
+            return super().configure_optimizers()
+        optimizer = torch.optim.AdamW(
+            self.network.parameters(), lr=self.initial_lr, weight_decay=self.weight_decay
+        )
+        return optimizer, OneCycle(optimizer, self.initial_lr, self.num_epochs)
+
+    def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self):
+        """Without augmentation, load patches of the final size and mirror nothing."""
+        result = super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
+        if self.augmented:
+            return result
+        self.inference_allowed_mirroring_axes = None
+        return result[0], result[1], self.configuration_manager.patch_size, None
+
+    def get_training_transforms(self, *args, **kwargs):
+        """Return nnU-Net's augmentation, or the transforms of validation for none."""
+        if self.augmented:
+            return super().get_training_transforms(*args, **kwargs)
+        names = ("is_cascaded", "foreground_labels", "regions", "ignore_label")
+        return self.get_validation_transforms(args[2], **{name: kwargs[name] for name in names})
+
+    # The loop
+
+    def run_training(self):
+        """Train until the last epoch, an early stop or a signal.
+
+        Raises
+        ------
+        Interrupted
+            After a signal; the checkpoint has been written.
+        """
+        handlers = {number: signal.signal(number, self._request_stop) for number in SIGNALS}
+        try:
+            self.on_train_start()
+            if states := self.restored.pop("random", None):  # loaders have drawn since
+                restore_random_states(states, self.device)
+            while self.current_epoch < self.num_epochs and not self._is_stalled():
+                self._run_epoch()
+            self.on_train_end()
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+    def _request_stop(self, number, frame):
+        self.requested_stop = number
+
+    def _run_epoch(self):
+        """Run one epoch, from the iteration at which a checkpoint left it."""
+        losses = self.restored.pop("losses", [])
+        elapsed = self.restored.pop("seconds", 0.0)
+        self.epoch_start = time.monotonic() - elapsed
+        if not losses:
+            self.on_epoch_start()
+            self.on_train_epoch_start()
+        self.network.train()
+        for iteration in range(len(losses), self.num_iterations_per_epoch):
+            if self.schedule == "quick":
+                done = iteration / self.num_iterations_per_epoch
+                self.lr_scheduler.step(self.current_epoch + done)
+            losses.append(self.train_step(next(self.dataloader_train)))
+            self._checkpoint_if_due(losses)
+        self.on_train_epoch_end(losses)
+        with torch.no_grad():
+            self.on_validation_epoch_start()
+            outputs = [
+                self.validation_step(next(self.dataloader_val))
+                for _ in range(self.num_val_iterations_per_epoch)
+            ]
+            self.on_validation_epoch_end(outputs)
+        self.on_epoch_end()
+
+    def _checkpoint_if_due(self, losses):
+        due = time.monotonic() - self.last_checkpoint > self.checkpoint_seconds
+        stop = self.requested_stop or 0
+        if self.is_ddp:
+            due, stop = self._agree(int(due), stop)
+        if due or stop:
+            self._save_state(LATEST, self.current_epoch, losses)
+        if stop:
+            raise Interrupted.by(stop)
+
+    def _agree(self, *wishes: int) -> list[int]:
+        """Return the largest of all processes' wishes, so that all do the same."""
+        agreed = torch.tensor(wishes, device=self.device)
+        distributed.all_reduce(agreed, distributed.ReduceOp.MAX)
+        return agreed.tolist()
+
+    def on_epoch_end(self):
+        """Log the epoch, and keep the weights if they are the best so far."""
+        self.logger.log("epoch_end_timestamps", time.time(), self.current_epoch)
+        average = self.logger.get_value("ema_fg_dice", step=-1)
+        improved = self.patience.improved(self.current_epoch, average)
+        self._best_ema = self.patience.best_score  # as nnU-Net knows it
+        if self.local_rank == 0:
+            self._log_progress()
+        self.current_epoch += 1
+        if improved:
+            self._save_state(BEST, self.current_epoch, [])
+
+    def _is_stalled(self) -> bool:
+        """Say whether patience is lost."""
+        stalled = self.patience.is_lost(self.current_epoch)
+        if stalled:
+            self.print_to_log_file(
+                f"stopped early: best epoch {self.patience.best_epoch}, "
+                f"patience {self.patience.n_epochs}"
+            )
+        return stalled
+
+    def _log_progress(self):
+        """Append the epoch to ``progress.csv`` and print it with the time that is left."""
+        values = {
+            "epoch": self.current_epoch,
+            "train_loss": self.logger.get_value("train_losses", step=-1),
+            "val_loss": self.logger.get_value("val_losses", step=-1),
+            "score": self.logger.get_value("mean_fg_dice", step=-1),
+            "score_average": self.logger.get_value("ema_fg_dice", step=-1),
+            "score_name": "pseudo Dice",
+            "learning_rate": self.logger.get_value("lrs", step=-1),
+            "seconds": time.monotonic() - self.epoch_start,
+        }
+        enter_epoch(Path(self.output_folder, "progress.csv"), values)
+        name = f"{self.plans_manager.plans_name} fold {self.fold}"
+        line = describe_epoch(name, self.num_epochs, values)
+        self.print_to_log_file(line, also_print_to_console=False)
+        # Standard error also goes to the terminal, which should not fill with epochs.
+        now = time.monotonic()
+        announce = now - self.last_announcement > ANNOUNCE_SECONDS
+        self.last_announcement = now if announce else self.last_announcement
+        print(line, file=sys.stderr if announce else sys.stdout, flush=True)
+
+    # Checkpoints
+
+    def save_checkpoint(self, filename: str) -> None:
+        """Write a checkpoint at the end of the current epoch, as nnU-Net means it."""
+        self._save_state(Path(filename).name, self.current_epoch + 1, [])
+
+    def _save_state(self, name: str, epoch: int, losses: list) -> None:
+        """Write a checkpoint atomically.
+
+        Parameters
+        ----------
+        name : str
+            Name of the file.
+        epoch : int
+            Epoch with which training goes on.
+        losses : list of dict
+            Results of the iterations of that epoch which are done already.
+        """
+        self.last_checkpoint = time.monotonic()
+        own = {"losses": losses, "random": random_states(self.device)}
+        if self.is_ddp:
+            ranks: list = [None] * distributed.get_world_size()
+            distributed.all_gather_object(ranks, own)
+            own = {**own, "ranks": ranks}
+        if self.local_rank != 0 or self.disable_checkpointing:
+            return
+        network = self.network.module if self.is_ddp else self.network
+        if isinstance(network, OptimizedModule):
+            network = network._orig_mod
+        scaler = self.grad_scaler
+        state = {
+            "network_weights": network.state_dict(),
+            "optimizer_state": self.optimizer.state_dict(),
+            "grad_scaler_state": scaler.state_dict() if scaler is not None else None,
+            "logging": self.logger.get_checkpoint(),
+            "_best_ema": self._best_ema,
+            "current_epoch": epoch,
+            "init_args": self.my_init_kwargs,
+            "trainer_name": type(self).__name__,
+            "inference_allowed_mirroring_axes": self.inference_allowed_mirroring_axes,
+            "segflow": {
+                "identity": self.identity,
+                "position": [epoch, len(losses)],
+                "best_epoch": self.patience.best_epoch,
+                "seconds": time.monotonic() - self.epoch_start if losses else 0.0,
+                **own,
+            },
+        }
+        write_checkpoint(Path(self.output_folder, name), state)
+
+    def load_checkpoint(self, filename_or_checkpoint) -> None:
+        """Restore network, optimizer, log, position in the epoch and random states."""
+        super().load_checkpoint(filename_or_checkpoint)
+        state = torch.load(filename_or_checkpoint, map_location="cpu", weights_only=False)
+        self.restored = dict(state.get("segflow", {}))
+        if self.is_ddp:
+            self.restored |= self.restored.get("ranks", [{}])[self.local_rank]
+        self.patience.best_epoch = self.restored.get("best_epoch", -1)
+        self.patience.best_score = self._best_ema

@@ -1,0 +1,223 @@
+"""Training of one fold of one model, resumed only if everything it was made from is the same."""
+
+import os
+import platform
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import torch
+
+from segflow.files.content import (
+    content_key,
+    file_sha256,
+)
+from segflow.jobs.distributed import run_ranks
+from segflow.models.checkpoints import BEST, FINAL, find_start, read_checkpoint
+from segflow.models.loading import check_shared_memory, patch_megabytes, plan_loading
+from segflow.models.progress import read_progress
+
+if TYPE_CHECKING:
+    from segflow.models.trainers.segflow_trainer import SegflowTrainer
+
+PROCEDURE = 1  # move it when a training would come out differently
+TRAINER = "SegflowTrainer"
+
+
+def fold_folder(results: Path, nnunet_name: str, plans: dict, fold: int) -> Path:
+    """Return nnU-Net's folder of one trained fold."""
+    settings = plans["segflow"]
+    model = f"{TRAINER}__{settings['model']}__{settings['configuration']}"
+    return results / "nnUNet_results" / nnunet_name / model / f"fold_{fold}"
+
+
+def training_identity(
+    plans: dict,
+    fold: dict[str, list[str]],
+    keys: dict[str, str],
+    previous: dict[str, str],
+    n_gpus: int = 1,
+) -> dict[str, str]:
+    """Return keys of everything that a training is made from.
+
+    Parameters
+    ----------
+    plans : dict
+        Plans of the model.
+    fold : dict
+        Case names under ``train`` and ``val``.
+    keys : dict of str to str
+        Key of the preprocessed content of each case.
+    previous : dict of str to str
+        Key of the previous stage's segmentation of each case; empty without a cascade.
+    n_gpus : int
+        Number of GPUs that share each batch.
+
+    Returns
+    -------
+    dict of str to str
+        One key for each kind of ingredient, so that a difference can be named.
+
+    Raises
+    ------
+    ValueError
+        If a case of the fold is not preprocessed.
+    """
+    missing = sorted({*fold["train"], *fold["val"]} - keys.keys())
+    if missing:
+        raise ValueError(f"cases of the fold are not preprocessed: {', '.join(missing[:5])}")
+    settings = plans["segflow"]
+    configuration = plans["configurations"][settings["configuration"]]
+    resumable = {k: v for k, v in settings["training"].items() if k != "checkpoint_minutes"}
+    if n_gpus > 1:
+        resumable["n_gpus"] = n_gpus
+    data = {name: [keys[name], previous.get(name)] for name in (*fold["train"], *fold["val"])}
+    return {
+        "data": content_key(data),
+        "split": content_key(fold),
+        "plans": content_key(settings["configuration"], configuration),
+        "settings": content_key(resumable),
+        "seed": str(settings["seed"]),
+        "procedure": str(PROCEDURE),
+    }
+
+
+def use_threads(
+    threads: int, memory_mb: float, plans: dict, dataset_json: dict, n_gpus: int, device: str
+) -> None:
+    """Share a job's threads between PyTorch and the workers that load and augment patches.
+
+    Parameters
+    ----------
+    threads : int
+        Threads of the job.
+    memory_mb : float
+        Memory of the job, in MB.
+    plans, dataset_json : dict
+        Plans of the model, and nnU-Net's description of the data set.
+    n_gpus : int
+        Number of processes that train.
+    device : str
+        Type of the device. On the CPU there are no workers.
+
+    Raises
+    ------
+    RuntimeError
+        If the shared memory is too small for the batches of the workers.
+    """
+    torch.set_num_threads(threads if device == "cpu" else 1)
+    workers = 0
+    if device != "cpu":
+        settings = plans["segflow"]
+        batch_size = plans["configurations"][settings["configuration"]]["batch_size"]
+        free_mb = min(memory_mb, psutil.virtual_memory().available / 1e6)
+        loading = plan_loading(
+            threads // n_gpus,
+            free_mb / n_gpus,
+            -(-batch_size // n_gpus),
+            patch_megabytes(plans, dataset_json),
+        )
+        check_shared_memory(n_gpus * loading.shared_mb, settings["model"])
+        workers = loading.workers
+        print(f"loading: {workers} workers per GPU, of {threads} threads and {free_mb:.0f} MB")
+    os.environ["nnUNet_n_proc_DA"] = str(workers)
+
+
+def run_trainer(
+    nnunet_name: str,
+    plans: dict,
+    fold: int,
+    identity: dict,
+    start: Path | None,
+    device: torch.device,
+) -> None:
+    """Train in this process, from the checkpoint `start` or from nothing."""
+    # Imported here: it takes longer than to see that there is nothing to train.
+    from nnunetv2.run.run_training import get_trainer_from_args
+
+    settings = plans["segflow"]
+    trainer: SegflowTrainer = get_trainer_from_args(
+        nnunet_name, settings["configuration"], fold, TRAINER, settings["model"], device=device
+    )
+    trainer.identity = identity
+    if start is not None:
+        trainer.load_checkpoint(str(start))
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = True
+    trainer.run_training()
+
+
+def train_fold(
+    results: Path,
+    nnunet_name: str,
+    plans: dict,
+    fold: int,
+    identity: dict,
+    device: torch.device,
+    n_gpus: int = 1,
+) -> Path:
+    """Train a fold to its end and return its folder.
+
+    A finished training with the same identity is left as it is, an interrupted one goes on, any
+    other is removed and started anew.
+
+    Raises
+    ------
+    Interrupted
+        If a signal stops it; the next call goes on from there.
+    """
+    folder = fold_folder(results, nnunet_name, plans, fold)
+    finished = read_checkpoint(folder / FINAL)
+    if finished and finished["identity"] == identity and (folder / BEST).exists():
+        print(f"{folder / FINAL}: made from the same data, plans and settings; nothing to train")
+        return folder
+    start = find_start(folder, identity)
+    if start is None:
+        shutil.rmtree(folder, ignore_errors=True)
+    else:
+        print(f"{start}: training goes on from here", flush=True)
+    arguments = (nnunet_name, plans, fold, identity, start)
+    if n_gpus > 1:
+        run_ranks(n_gpus, "nccl", run_trainer, arguments)
+    else:
+        run_trainer(*arguments, device)
+    return folder
+
+
+def check_n_gpus(n_gpus: int, plans: dict, wanted: str) -> None:
+    """Check that a batch can be shared between GPUs, before any of them is waited for.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer patches in a batch, or no GPU is wanted.
+    """
+    settings = plans["segflow"]
+    where = f"config/models/{settings['model']}.yaml: n_gpus is {n_gpus}"
+    batch_size = plans["configurations"][settings["configuration"]]["batch_size"]
+    if n_gpus > batch_size:
+        raise ValueError(
+            f"{where}, but a batch has {batch_size} patches; allowed are 1 to {batch_size}, "
+            "or set overrides.batch_size"
+        )
+    if n_gpus > 1 and wanted in ("cpu", "mps"):
+        raise ValueError(f"{where}, but device is {wanted!r}; several need cuda or auto")
+
+
+def describe_training(folder: Path, identity: dict, device: torch.device) -> dict:
+    """Return the manifest of a finished training: its ingredients and its hashes."""
+    rows = read_progress(folder / "progress.csv")
+    return {
+        "identity": identity,
+        "folder": folder.name,
+        "epochs": len(rows),
+        "score": rows[-1]["score_name"],
+        "best_epoch": read_checkpoint(folder / FINAL)["best_epoch"],
+        "checkpoints": {
+            name: file_sha256(folder / f"checkpoint_{name}.pth") for name in ("final", "best")
+        },
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else platform.machine(),
+        "versions": {name: version(name) for name in ("nnunetv2", "torch")},
+    }

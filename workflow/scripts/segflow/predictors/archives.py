@@ -1,0 +1,106 @@
+"""Segmentation of new images with a trained nnU-Net from elsewhere, a zip as nnU-Net exports it."""
+
+import re
+from pathlib import Path
+
+from segflow.files.content import file_sha256, read_json, write_json
+from segflow.images.nifti import SUFFIX
+from segflow.models.checkpoints import FINAL
+from segflow.models.training import fold_folder
+from segflow.models.trust import check_architecture, load_checkpoint, unpack_archive
+
+PROCEDURE = 2  # move it when segmentations would come out differently
+NAME = "foreign"  # of the data set and of the model, in folders that are removed at the end
+NNUNET_NAME = "Dataset001_foreign"
+PREDICTION = {"checkpoint": "final", "mirroring": True, "step_size": 0.5, "precision": "auto"}
+# DATASET/TRAINER__PLANS__CONFIGURATION/..., as nnUNetv2_export_model_to_zip writes it.
+MEMBER = re.compile(
+    r"[^/]+/(?P<model>[^/]+__[^/]+__[^/]+)/"
+    rf"(?:plans\.json|dataset\.json|fold_(?:\d+|all)/{re.escape(FINAL)})"
+)
+
+
+def install(
+    archive: Path, configuration: str, reading: dict, results: Path
+) -> tuple[int | str, ...]:
+    """Unpack a model and lay it out as one of a finished run.
+
+    Parameters
+    ----------
+    archive : Path
+        Zip archive of a trained model.
+    configuration : str
+        Which of the archive's configurations to use; may be empty if there is one.
+    reading : dict
+        How the images are read; see `segflow.images.raw_files`.
+    results : Path
+        Folder of the run to be; what is in it is replaced.
+
+    Returns
+    -------
+    tuple of int or str
+        The trained folds; ``all``, a network of all cases, only if there is no other.
+
+    Raises
+    ------
+    ValueError
+        If the archive holds no such model, a cascade, or anything that could do harm; see
+        `segflow.models.trust`.
+    """
+    unpacked = results / "unpacked"
+    found: dict[str, list[Path]] = {}
+    for path in unpack_archive(archive, unpacked, lambda name: bool(MEMBER.fullmatch(name))):
+        match = MEMBER.fullmatch(path.relative_to(unpacked).as_posix())
+        found.setdefault(match["model"], []).append(path)
+    chosen = [name for name in found if not configuration or name.endswith(f"__{configuration}")]
+    if len(chosen) != 1:
+        raise ValueError(
+            f"{archive}: new_images.configuration must single out one of its models "
+            f"{sorted(found)}, found {configuration!r}"
+        )
+    (model,) = chosen
+    wanted = model.rpartition("__")[2]
+    files = {path.name: path for path in found[model] if path.suffix == ".json"}
+    checkpoints = sorted(path for path in found[model] if path.name == FINAL)
+    if len(checkpoints) > 1:  # nnU-Net, too, takes the network of all cases only alone
+        checkpoints = [path for path in checkpoints if path.parent.name != "fold_all"]
+    names = [*files, *(path.name for path in checkpoints)]
+    if missing := sorted({"plans.json", "dataset.json", FINAL}.difference(names)):
+        raise ValueError(f"{archive}: {model} has no {' and no '.join(missing)}")
+    plans, dataset_json = (read_json(files[name]) for name in ("plans.json", "dataset.json"))
+    check_architecture(plans, files["plans.json"])
+    if "cascade" in wanted or plans["configurations"][wanted].get("previous_stage"):
+        raise ValueError(f"{archive}: {model} is the second stage of a cascade, which is not read")
+
+    # All readers give the same array of what conversion writes.
+    plans["image_reader_writer"] = "SimpleITKIO"
+    plans["plans_name"] = NAME
+    plans["segflow"] = {
+        "model": NAME,
+        "configuration": wanted,
+        "previous_model": None,
+        "prediction": PREDICTION,
+    }
+    write_json(results / NAME / NAME / "plans.json", plans)
+    dataset_json |= {
+        "channel_names": dataset_json.get("channel_names") or dataset_json["modality"],
+        "file_ending": SUFFIX,
+        "overwrite_image_reader_writer": "SimpleITKIO",
+        "reading": reading,
+    }
+    write_json(results / "nnUNet_raw" / NNUNET_NAME / "dataset.json", dataset_json)
+    folds = []
+    for checkpoint in checkpoints:
+        load_checkpoint(checkpoint)
+        fold = checkpoint.parent.name.removeprefix("fold_")
+        folds.append(int(fold) if fold.isdigit() else fold)
+        target = fold_folder(results, NNUNET_NAME, plans, folds[-1])
+        target.mkdir(parents=True, exist_ok=True)
+        checkpoint.replace(target / FINAL)
+        write_json(
+            results / NAME / NAME / target.name / "training.json",
+            {"checkpoints": {"final": file_sha256(target / FINAL)}},
+        )
+    write_json(target.parent / "plans.json", plans)
+    write_json(target.parent / "dataset.json", dataset_json)
+    return tuple(folds)

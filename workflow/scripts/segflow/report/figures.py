@@ -1,0 +1,508 @@
+"""Figures of the report."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import LogLocator, NullFormatter
+
+from segflow.files.content import replacing
+from segflow.files.labels import Labels, foreground_values
+
+# Okabe and Ito's palette, which people with any colour vision can tell apart.
+COLOURS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000"]
+STYLE = {
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e6e6e6",
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+}
+MAX_PAIRS = 45  # rows of a figure that can still be read
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One case to show.
+
+    Parameters
+    ----------
+    title : str
+        What it is.
+    channels : dict of str to ndarray
+        Images by name, each of shape (z, y, x).
+    label_maps : dict of str to ndarray of int
+        Label maps by name; the first one is the reference and decides the slice.
+    spacing_mm : tuple of float
+        Spacing along (z, y, x).
+    """
+
+    title: str
+    channels: dict[str, np.ndarray]
+    label_maps: dict[str, np.ndarray]
+    spacing_mm: tuple[float, ...]
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, without the date and version that would make equal figures differ."""
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=140, metadata={"Software": None})
+    plt.close(figure)
+
+
+def draw_pairs(pairs: list[tuple[str, np.ndarray, str, np.ndarray, bool]]) -> Figure:
+    """Draw pairs of images beside each other.
+
+    Parameters
+    ----------
+    pairs : list of (str, ndarray, str, ndarray, bool)
+        Title and image, of shape (y, x), of the one and of the other; and whether the pair is to
+        be marked.
+    """
+    n_columns = 3
+    n_rows = max(1, -(-len(pairs) // n_columns))
+    figure, grid = plt.subplots(
+        n_rows, 2 * n_columns, figsize=(12, 2.5 * n_rows), squeeze=False, layout="constrained"
+    )
+    axes = grid.ravel()
+    for axis in axes:
+        axis.axis("off")
+    if not pairs:
+        axes[0].text(0, 0.5, "no near-duplicates", fontsize=12)
+    for number, (name, image, other_name, other_image, marked) in enumerate(pairs):
+        shown = zip(axes[2 * number :], ((name, image), (other_name, other_image)), strict=False)
+        for axis, (title, array) in shown:
+            axis.imshow(array, cmap="gray", interpolation="nearest")
+            axis.set_title(title, fontsize=8, color=COLOURS[5] if marked else "black")
+    return figure
+
+
+def draw_steps(cases: dict[str, tuple[dict[str, np.ndarray], dict[str, np.ndarray]]]) -> Figure:
+    """Draw images after each step of their preparation, a row for each case.
+
+    Parameters
+    ----------
+    cases : dict of str to (dict, dict)
+        For each case its images by the name of the step, and the references whose contours are
+        drawn, by the name of the step; all of shape (y, x).
+    """
+    n_columns = max((len(images) for images, _ in cases.values()), default=1)
+    figure, grid = plt.subplots(
+        max(1, len(cases)),
+        n_columns,
+        figsize=(2.2 * n_columns, 3.2 * max(1, len(cases))),
+        squeeze=False,
+        layout="constrained",
+    )
+    for axis in grid.ravel():
+        axis.axis("off")
+    for row, (name, (images, references)) in zip(grid, cases.items(), strict=False):
+        for number, (axis, (step, image)) in enumerate(zip(row, images.items(), strict=False)):
+            stride = max(1, image.shape[0] // 600)  # as many pixels as the figure can show
+            axis.imshow(image[::stride, ::stride], cmap="gray", interpolation="nearest")
+            if step in references and references[step].any():
+                mask = references[step][::stride, ::stride]
+                axis.contour(mask, [0.5], colors=COLOURS[1], linewidths=1)
+            title = step.replace("_", " ")
+            axis.set_title(title if number else f"{name}\n{title}", fontsize=9)
+    return figure
+
+
+def draw_message(text: str) -> Figure:
+    """Draw a figure that says why there is nothing to see."""
+    figure = plt.figure(figsize=(6, 1.5))
+    figure.text(0.5, 0.5, text, ha="center", va="center")
+    return figure
+
+
+def draw_training(progress: dict[int, pd.DataFrame], title: str) -> Figure:
+    """Draw loss, pseudo Dice, learning rate and seconds per epoch of every fold.
+
+    Parameters
+    ----------
+    progress : dict of int to DataFrame
+        The ``progress.csv`` of each fold.
+    title : str
+        Title of the figure.
+    """
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(1, 4, figsize=(14, 3.4), layout="constrained")
+        for colour, (fold, table) in zip(_cycle(len(progress)), progress.items(), strict=True):
+            epoch = table["epoch"] + 1
+            axes[0].plot(epoch, table["train_loss"], color=colour, label=f"fold {fold}")
+            axes[0].plot(epoch, table["val_loss"], color=colour, linestyle=":")
+            axes[1].plot(epoch, table["score"], color=colour, alpha=0.35)
+            axes[1].plot(epoch, table["score_average"], color=colour, label=f"fold {fold}")
+            axes[2].plot(epoch, table["learning_rate"], color=colour)
+            axes[3].plot(epoch, table["seconds"], color=colour)
+        labels = [
+            "loss (training solid, validation dotted)",
+            "pseudo Dice (pale) and moving average",
+            "learning rate",
+            "seconds per epoch",
+        ]
+        for axis, label in zip(axes, labels, strict=True):
+            axis.set_title(label, fontsize=10)
+            axis.set_xlabel("epoch")
+        axes[3].set_ylim(bottom=0)
+        axes[2].set_ylim(bottom=0)
+        axes[0].legend(fontsize=9)
+        figure.suptitle(title, fontweight="bold")
+    return figure
+
+
+def draw_metrics(metrics: pd.DataFrame, metric: str, name: str) -> Figure:
+    """Draw box plots of a metric for every predictor and label, with all cases as points.
+
+    Parameters
+    ----------
+    metrics : DataFrame
+        Rows with ``predictor``, ``split``, ``case``, ``label`` and the metric.
+    metric : str
+        Column to draw.
+    name : str
+        The metric as people read it.
+    """
+    titles = {"val": "cross-validation", "test": "test cases"}
+    splits = [split for split in titles if (metrics["split"] == split).any()]
+    predictors = list(dict.fromkeys(metrics["predictor"]))
+    labels = list(dict.fromkeys(metrics["label"]))
+    width = 0.8 / len(predictors)
+    generator = np.random.default_rng(0)
+    with plt.rc_context(STYLE):
+        size = (max(5, 1.1 * len(labels) * len(predictors)) * len(splits), 4.2)
+        figure, axes = plt.subplots(
+            1, len(splits), figsize=size, sharey=True, squeeze=False, layout="constrained"
+        )
+        for axis, split in zip(axes[0], splits, strict=True):
+            part = metrics[metrics["split"] == split]
+            for number, predictor in enumerate(predictors):
+                colour = COLOURS[number % len(COLOURS)]
+                positions = np.arange(len(labels)) + (number - (len(predictors) - 1) / 2) * width
+                values = [
+                    part.loc[(part["predictor"] == predictor) & (part["label"] == label), metric]
+                    .dropna()
+                    .to_numpy()
+                    for label in labels
+                ]
+                axis.boxplot(
+                    values,
+                    positions=positions,
+                    widths=0.8 * width,
+                    showfliers=False,
+                    patch_artist=True,
+                    boxprops={"facecolor": colour, "alpha": 0.35, "edgecolor": colour},
+                    medianprops={"color": "black"},
+                    whiskerprops={"color": colour},
+                    capprops={"color": colour},
+                )
+                for position, points in zip(positions, values, strict=True):
+                    offsets = generator.uniform(-0.2, 0.2, len(points)) * width
+                    axis.plot(position + offsets, points, ".", color=colour, markersize=3)
+            axis.set_xticks(range(len(labels)), labels)
+            axis.set_xlim(-0.6, len(labels) - 0.4)
+            count = part["case"].nunique()
+            axis.set_title(f"{titles[split]} ({count} case{'s' * (count > 1)})", fontsize=10)
+            axis.grid(axis="x", visible=False)
+        axes[0, 0].set_ylabel(name)
+        handles = [
+            Patch(facecolor=COLOURS[number % len(COLOURS)], alpha=0.5, label=predictor)
+            for number, predictor in enumerate(predictors)
+        ]
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(handles)))
+    return figure
+
+
+def draw_comparisons(comparisons: pd.DataFrame, name: str) -> Figure:
+    """Draw median differences of pairs of predictors with their intervals, a panel for each split.
+
+    Parameters
+    ----------
+    comparisons : DataFrame
+        Rows of one metric, label and stage; see `segflow.evaluation.comparisons.compare`. With more
+        than `MAX_PAIRS` pairs in a split, those with the smallest p are drawn.
+    name : str
+        The metric as people read it.
+    """
+    titles = {"val": "cross-validation", "test": "test cases"}
+    parts = {
+        split: comparisons[comparisons["split"] == split]
+        for split in titles
+        if (comparisons["split"] == split).any()
+    }
+    drawn = {
+        split: part.loc[part["p"].sort_values(kind="stable").index[:MAX_PAIRS].sort_values()][::-1]
+        for split, part in parts.items()
+    }
+    n_rows = max(len(part) for part in drawn.values())
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(
+            1,
+            len(parts),
+            figsize=(7.5 * len(parts), 1.3 + 0.42 * n_rows),
+            squeeze=False,
+            layout="constrained",
+        )
+        for axis, (split, part) in zip(axes[0], drawn.items(), strict=True):
+            places = np.arange(len(part))
+            axis.axvline(0, color="black", linewidth=0.8)
+            axis.hlines(places, part["ci_low"], part["ci_high"], color=COLOURS[0], linewidth=2)
+            axis.plot(part["median_difference"], places, "o", color=COLOURS[0], markersize=6)
+            axis.set_yticks(places, part["predictor"] + "\nminus " + part["other"], fontsize=8)
+            axis.set_ylim(-0.7, len(part) - 0.3)
+            axis.locator_params(axis="x", nbins=6)
+            axis.set_xlabel(f"median difference of {name}, 95 % interval")
+            axis.grid(axis="y", visible=False)
+            for place, p in zip(places, part["p_corrected"], strict=True):
+                axis.text(
+                    1.02,
+                    place,
+                    "p < 0.001" if p < 0.001 else f"p = {p:.3f}",
+                    transform=axis.get_yaxis_transform(),
+                    va="center",
+                    fontsize=9,
+                    fontweight="bold" if p < 0.05 else "normal",
+                )
+            title = f"{titles[split]}, {part['n_groups'].max()} groups of cases"
+            if len(part) < len(parts[split]):
+                title += f", {len(part)} of {len(parts[split])} pairs"
+            axis.set_title(title, fontsize=10)
+    return figure
+
+
+def draw_ranking(ranking: pd.DataFrame, titles: dict[str, str]) -> Figure:
+    """Draw a critical-difference diagram for each split.
+
+    Parameters
+    ----------
+    ranking : DataFrame
+        See `segflow.evaluation.ranking.rank`; rows with a rank only.
+    titles : dict of str to str
+        Titles of the predictors.
+    """
+    from scikit_posthocs import critical_difference_diagram  # slow, and no other figure needs it
+
+    splits = {"val": "cross-validation", "test": "test cases"}
+    parts = {
+        split: ranking[ranking["split"] == split].set_index("predictor")
+        for split in splits
+        if (ranking["split"] == split).any()
+    }
+    n_rows = max(len(part) for part in parts.values())
+    with plt.rc_context({"font.size": 10}):
+        figure, axes = plt.subplots(
+            len(parts),
+            1,
+            figsize=(10, len(parts) * (2.0 + 0.22 * n_rows)),
+            squeeze=False,
+            layout="constrained",
+        )
+        for axis, (split, part) in zip(axes[:, 0], parts.items(), strict=True):
+            pairs = part[[f"nemenyi_{name}" for name in part.index]]
+            names = [titles[name] for name in part.index]
+            critical_difference_diagram(
+                dict(zip(names, part["mean_rank"], strict=True)),
+                pd.DataFrame(pairs.to_numpy(), index=names, columns=names),
+                label_fmt_left="{label}  {rank:.2f}",
+                label_fmt_right="{rank:.2f}  {label}",
+                ax=axis,
+                color_palette=dict(zip(names, _cycle(len(names)), strict=True)),
+            )
+            for text in axis.texts:  # a pale colour can be seen as a line, but not be read
+                text.set_color("black")
+            test = part.iloc[0]
+            p, difference = test["p"], test["critical_difference"]
+            axis.set_title(
+                f"Mean ranks by Dice, {splits[split]}, {test['n_datasets']:.0f} data sets\n"
+                f"Friedman p = {p:.3g}, critical difference {difference:.2f}",
+                fontsize=10,
+            )
+    return figure
+
+
+def draw_cases(panels: list[Panel], labels: Labels) -> Figure:
+    """Draw channels and label maps of cases side by side, in the slice with most reference.
+
+    Parameters
+    ----------
+    panels : list of Panel
+        The cases, one row each.
+    labels : dict of str to int or list of int
+        Labels of the data set, for the legend.
+    """
+    values = foreground_values(labels)
+    colours = {value: COLOURS[(place + 1) % len(COLOURS)] for place, value in enumerate(values)}
+    n_columns = len(panels[0].channels) + len(panels[0].label_maps)
+    with plt.rc_context({"font.size": 10}):
+        figure, axes = plt.subplots(
+            len(panels),
+            n_columns,
+            figsize=(2.6 * n_columns, 2.9 * len(panels) + 0.4),
+            squeeze=False,
+            layout="constrained",
+        )
+        for row, panel in zip(axes, panels, strict=True):
+            reference = next(iter(panel.label_maps.values()))
+            place = int((reference > 0).sum((1, 2)).argmax())
+            aspect = panel.spacing_mm[1] / panel.spacing_mm[2]
+            background = next(iter(panel.channels.values()))[place]
+            shown = [*panel.channels.items(), *panel.label_maps.items()]
+            for axis, (name, array) in zip(row, shown, strict=True):
+                image = array[place] if name in panel.channels else background
+                axis.imshow(image, cmap="gray", aspect=aspect, interpolation="nearest")
+                if name in panel.label_maps:
+                    axis.imshow(_coloured(array[place], colours), aspect=aspect)
+                axis.set_axis_off()
+                if panel is panels[0]:
+                    axis.set_title(name, fontsize=10)
+            row[0].text(
+                -0.06,
+                0.5,
+                panel.title,
+                transform=row[0].transAxes,
+                rotation=90,
+                ha="right",
+                va="center",
+                multialignment="center",
+                fontsize=9,
+            )
+        names = {value: name for name, value in labels.items() if isinstance(value, int)}
+        handles = [
+            Patch(facecolor=colour, label=names.get(value, f"value {value}"))
+            for value, colour in colours.items()
+        ]
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(6, len(handles)))
+    return figure
+
+
+def draw_postprocessing(choice: dict, components: pd.DataFrame, title: str) -> Figure:
+    """Draw what thresholds of post-processing are worth, and the sizes of components.
+
+    Parameters
+    ----------
+    choice : dict
+        ``postprocessing.json``; see `segflow.predictors.postprocessing_search.search`.
+    components : DataFrame
+        ``components.csv``; see `segflow.predictors.postprocessing_search.describe_components`.
+    title : str
+        Title of the figure.
+    """
+    scopes = list(choice["searched"]["scopes"])
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(
+            len(scopes),
+            3,
+            figsize=(12, 2.6 * len(scopes) + 0.8),
+            squeeze=False,
+            layout="constrained",
+        )
+        for row, scope in zip(axes, scopes, strict=True):
+            for axis, operation in zip(row, ("fill_holes", "drop_small"), strict=False):
+                _draw_thresholds(axis, choice, scope, operation)
+            _draw_sizes(row[2], components[components["scope"] == scope])
+            row[0].set_ylabel(f"{scope}\nchange of the objective")
+            row[2].set_ylabel("pieces")
+        for axis, text in zip(
+            axes[0], ("fill holes up to", "drop components below", "sizes before"), strict=True
+        ):
+            axis.set_title(text, fontsize=10)
+        for axis in axes[-1]:
+            axis.set_xlabel("volume (mm³; area in mm² in 2D)")
+        figure.suptitle(title, fontweight="bold")
+    return figure
+
+
+def _draw_thresholds(axis: plt.Axes, choice: dict, scope: str, operation: str) -> None:
+    """Draw the change of the objective against the threshold, when the step's turn came."""
+    tried = [trial for trial in choice["trials"] if trial["scope"] == scope]
+    own = [trial for trial in tried if trial["operation"] == operation]
+    if not own:
+        _draw_nothing(axis, "nothing to try")
+        return
+    # There is a second curve where another step of the scope was adopted before: the one that
+    # decided is shown.
+    shown = next((trial["after"] for trial in own if trial["adopted"]), own[0]["after"])
+    curve = [trial for trial in own if trial["after"] == shown]
+    volumes, rises = zip(*((t["parameter"], t["objective"]) for t in curve), strict=True)
+    axis.axhline(0, color="black", linewidth=0.8)
+    axis.semilogx(volumes, rises, ".-", color=COLOURS[0])
+    harmful = [t for t in curve if any(change < 0 for change in t["dice"].values())]
+    points = [t["parameter"] for t in harmful], [t["objective"] for t in harmful]
+    axis.plot(*points, "x", color=COLOURS[5], label="lowers a label" if harmful else None)
+    for trial in (trial for trial in curve if trial["adopted"]):
+        point = trial["parameter"], trial["objective"]
+        axis.plot(*point, "o", color=COLOURS[2], markersize=10, fillstyle="none")
+        place = {"xytext": (0, 8), "textcoords": "offset points", "ha": "center", "fontsize": 9}
+        axis.annotate(f"{trial['parameter']:g}", point, **place)
+    axis.margins(x=0.1, y=0.25)
+    limits = axis.get_ylim()  # of the curve: keeping too few components may lose far more
+    kept = [trial for trial in tried if trial["operation"] == "keep_largest"]
+    for trial in kept if operation == "drop_small" else []:
+        if trial["after"] == kept[0]["after"]:
+            colour = COLOURS[(trial["parameter"] + 2) % len(COLOURS)]
+            text = f"keep {trial['parameter']}: {trial['objective']:+.2g}"
+            text += ", adopted" * trial["adopted"]
+            axis.axhline(trial["objective"], color=colour, linestyle="--", label=text)
+    axis.set_ylim(limits)
+    # Within a decade there may be no power of ten to read.
+    steps = (1, 2, 5) if max(volumes) < 30 * min(volumes) else (1,)
+    axis.xaxis.set_major_locator(LogLocator(subs=steps))
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.ticklabel_format(axis="y", scilimits=(-2, 3))
+    if axis.get_legend_handles_labels()[0]:
+        axis.legend(fontsize=7)
+
+
+def _draw_nothing(axis: plt.Axes, text: str) -> None:
+    axis.set_xticks([])
+    axis.set_yticks([])
+    axis.text(0.5, 0.5, text, transform=axis.transAxes, ha="center", color="grey")
+
+
+def _draw_sizes(axis: plt.Axes, pieces: pd.DataFrame) -> None:
+    """Draw histograms of the volumes of true and false components, and of holes."""
+    if not len(pieces):
+        _draw_nothing(axis, "none")
+        return
+    low, high = pieces["volume_mm3"].min(), pieces["volume_mm3"].max()
+    bins = np.geomspace(0.9 * low, 1.1 * high, 25)
+    component = pieces["kind"] == "component"
+    false = pieces["overlap_voxels"] == 0
+    kinds = {
+        "true components": (component & ~false, COLOURS[2]),
+        "false components": (component & false, COLOURS[5]),
+        "holes": (~component, COLOURS[3]),
+    }
+    chosen = {text: kind for text, kind in kinds.items() if kind[0].any()}
+    axis.hist(
+        [pieces.loc[rows, "volume_mm3"] for rows, _ in chosen.values()],
+        bins=bins,
+        stacked=True,
+        color=[colour for _, colour in chosen.values()],
+        label=[f"{text} ({rows.sum()})" for text, (rows, _) in chosen.items()],
+    )
+    axis.set_xscale("log")
+    axis.legend(fontsize=7)
+
+
+def _coloured(label_map: np.ndarray, colours: dict[int, str]) -> np.ndarray:
+    """Return an RGBA image of a slice (y, x): labels coloured, background transparent."""
+    image = np.zeros((*label_map.shape, 4))
+    for value, colour in colours.items():
+        image[label_map == value] = (*matplotlib.colors.to_rgb(colour), 0.6)
+    return image
+
+
+def _cycle(count: int) -> list[str]:
+    return [COLOURS[number % len(COLOURS)] for number in range(count)]

@@ -1,0 +1,272 @@
+"""Tables for readers: numbers as text, published ones beside those of the run.
+
+A cell may have several lines: the number, then what belongs to it. The index of a published row
+is the word ``published``.
+"""
+
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+
+from segflow.evaluation.metrics import METRICS, Metric
+from segflow.evaluation.summaries import ALL, SplitMetrics
+
+MAIN = ["dice", "iou", "hd95", "nsd", "precision", "recall"]
+BEFORE_AND_AFTER = ["dice", "iou", "precision"]
+SPLITS = {"val": "Cross-validation", "test": "Test cases"}
+WHEN = {"raw": ", before post-processing", "postprocessed": ", after post-processing"}
+SHOWN = METRICS | {
+    "reference_ml": Metric("Reference", "mL", ""),
+    "prediction_ml": Metric("Prediction", "mL", ""),
+    "reference_mm2": Metric("Reference", "mm²", ""),
+    "prediction_mm2": Metric("Prediction", "mm²", ""),
+    "auc": Metric("AUC", "", "higher"),  # these two only in published results
+    "pseudo_dice": Metric("Pseudo Dice", "", "higher"),
+}
+READING = (
+    "Mean ± standard deviation over cases, and the 95 % bootstrap interval of the mean (BCa, whole "
+    "groups drawn: the cases of a patient, or near-duplicates). All three are over finite values: "
+    "a distance is infinite if exactly one of the two masks is empty. Cells say how many values "
+    "are infinite or undefined. Medians and quartiles, which include the infinite ones, are in "
+    "summary.csv. The label all is the mean over the labels of each case."
+)
+CHANGE = (
+    "The change is the mean of the differences of cases, with its 95 % interval. Where both masks "
+    "are empty only before or only after, Dice and IoU count as 1 there. Post-processing was "
+    "chosen on the cross-validation predictions: only the test cases show its gain without "
+    "optimism."
+)
+PUBLISHED = (
+    "Rows marked as published are other people's numbers, for orientation: other cases, splits "
+    "and definitions may be behind them. They are in none of our statistics."
+)
+
+
+def left_out(regions: list[str]) -> list[str]:
+    """Say which evaluated regions the mean over labels leaves out, if there are any."""
+    return [f"No part of the label {ALL}: {', '.join(regions)}."] if regions else []
+
+
+def heading(metric: str) -> str:
+    """Return the title of a metric with its unit."""
+    shown = SHOWN[metric]
+    return f"{shown.title} ({shown.unit})" if shown.unit else shown.title
+
+
+def number(value: float, metric: str, sign: str = "") -> str:
+    """Return a value of a metric as text: three decimals of a share, two of what has a unit."""
+    if np.isnan(value):
+        return "-"
+    decimals = 2 if SHOWN[metric].unit else 3
+    return f"{value:{sign if round(value, decimals) else ''}z.{decimals}f}"
+
+
+def overview(
+    summary: pd.DataFrame, split: str, metrics: list[str], titles: dict[str, str]
+) -> pd.DataFrame:
+    """Show the results of a split after post-processing, a column for each metric.
+
+    Parameters
+    ----------
+    summary : DataFrame
+        See `segflow.evaluation.summaries.summarise`, with published rows
+        (`segflow.report.published`).
+    split : str
+        ``val`` or ``test``. Published rows without a split are shown with both.
+    metrics : list of str
+        Metrics to show; those without any value are left out.
+    titles : dict of str to str
+        Predictors in their order, with their titles.
+    """
+    ours, published = _parts(summary)
+    ours = ours[(ours["split"] == split) & (ours["stage"] == "postprocessed")]
+    published = published[published["split"].isin([split, "unstated"])]
+    shown = [
+        name
+        for name in metrics
+        if ours.loc[ours["metric"] == name, "n"].sum() > 0 or (published["metric"] == name).any()
+    ]
+    rows, kinds = [], []
+    cells = {(row.predictor, row.label, row.metric): row for row in ours.itertuples()}
+    for predictor, label in _rows_of(ours, titles):
+        found = {name: cells.get((predictor, label, name)) for name in shown}
+        some = next(filter(None, found.values()))
+        rows.append(
+            {"predictor": titles[predictor], "label": label, "cases": some.n + some.n_undefined}
+            | {heading(name): _summary_cell(row) for name, row in found.items()}
+        )
+        kinds.append("")
+    keys = ["published", "predictor", "stage", "label"]
+    for (source, name, stage, label), part in published.groupby(keys, sort=False):
+        lines = [name + WHEN.get(stage, ""), f"published: {source}"]
+        lines += [part["note"].iloc[0]] if part["note"].iloc[0] else []
+        values = {row.metric: _mean_and_sd(row) for row in part.itertuples()}
+        if values.keys() & set(shown):
+            rows.append(
+                {"predictor": "\n".join(lines), "label": label, "cases": ""}
+                | {heading(n): values.get(n, "") for n in shown}
+            )
+            kinds.append("published")
+    return pd.DataFrame(rows, index=kinds)
+
+
+def before_and_after(
+    summary: pd.DataFrame, changes: pd.DataFrame, split: str, titles: dict[str, str]
+) -> pd.DataFrame:
+    """Set the stages before and after post-processing side by side.
+
+    Parameters
+    ----------
+    summary : DataFrame
+        See `segflow.evaluation.summaries.summarise`.
+    changes : DataFrame
+        See `segflow.evaluation.comparisons.changes`.
+    split : str
+        ``val`` or ``test``.
+    titles : dict of str to str
+        Predictors in their order, with their titles.
+    """
+    ours = _parts(summary)[0]
+    ours = ours[ours["split"] == split]
+    cells = {(r.predictor, r.label, r.metric, r.stage): r for r in ours.itertuples()}
+    changed = {
+        (r.predictor, r.label, r.metric): r for r in changes[changes["split"] == split].itertuples()
+    }
+    rows = []
+    for predictor, label in _rows_of(ours, titles):
+        row = {"predictor": titles[predictor], "label": label}
+        for name in BEFORE_AND_AFTER:
+            change = changed[predictor, label, name]
+            before, after = (
+                _summary_cell(cells[predictor, label, name, stage])
+                for stage in ("raw", "postprocessed")
+            )
+            title = heading(name)
+            row |= {f"{title}\nbefore": before, f"{title}\nafter": after}
+            row[f"{title}\nchange"] = "\n".join(
+                [number(change.mean, name, "+"), *_interval(change, name, "+")]
+            )
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def bands(split: SplitMetrics, rule: dict, titles: dict[str, str]) -> pd.DataFrame:
+    """Count the cases in bands of a metric, after post-processing.
+
+    Parameters
+    ----------
+    split : SplitMetrics
+        The metrics of one split.
+    rule : dict
+        ``metric``, and ``limits``: the lower end of each band but the last, ``poor``. The best
+        band is what is above its limit; the others hold theirs.
+    titles : dict of str to str
+        Predictors in their order, with their titles.
+    """
+    names, limits = zip(*sorted(rule["limits"].items(), key=lambda item: -item[1]), strict=True)
+    ends = [f"> {limits[0]:.2f}"]
+    ends += [f"{low:.2f} to {high:.2f}" for high, low in pairwise(limits)]
+    columns = [f"{name} ({end})" for name, end in zip(names, ends, strict=True)]
+    columns += [f"poor (< {limits[-1]:.2f})", "undefined"]
+    metric, stage = split.metrics.index(rule["metric"]), split.stages.index("postprocessed")
+    rows = []
+    for predictor in titles:
+        for place, label in enumerate(split.labels):
+            values = split.values[split.predictors.index(predictor), stage, :, place, metric]
+            band = (values <= limits[0]).astype(int)
+            band += sum((values < limit).astype(int) for limit in limits[1:])
+            band[np.isnan(values)] = len(limits) + 1
+            counts = np.bincount(band, minlength=len(limits) + 2)
+            shares = [f"{n} ({n / len(values):.0%})" for n in counts]
+            rows.append(
+                {"predictor": titles[predictor], "label": label, "cases": len(values)}
+                | dict(zip(columns, shares, strict=True))
+            )
+    return pd.DataFrame(rows)
+
+
+def compared(comparisons: pd.DataFrame, split: str, titles: dict[str, str]) -> pd.DataFrame:
+    """Show the comparisons of a split after post-processing, a column for each metric.
+
+    Parameters
+    ----------
+    comparisons : DataFrame
+        See `segflow.evaluation.comparisons.compare`.
+    split : str
+        ``val`` or ``test``.
+    titles : dict of str to str
+        Titles of the predictors.
+    """
+    chosen = comparisons[
+        (comparisons["split"] == split) & (comparisons["stage"] == "postprocessed")
+    ]
+    labels = [label for label in dict.fromkeys(chosen["label"]) if label != ALL]
+    if len(labels) == 1:  # `all` would say the same again
+        chosen = chosen[chosen["label"] != ALL]
+    rows: dict[tuple[str, ...], dict[str, str]] = {}
+    for row in chosen.itertuples():
+        pair = f"{titles[row.predictor]}\nminus {titles[row.other]}"
+        cells = rows.setdefault((row.predictor, row.other, row.label), {})
+        cells |= {"predictors": pair, "label": row.label}
+        if np.isnan(row.p):
+            cells[heading(row.metric)] = "-"
+            continue
+        lines = [
+            number(row.median_difference, row.metric, "+"),
+            *_interval(row, row.metric, "+"),
+            f"{p_text(row.p_corrected)}, r {row.effect_size:+.2f}",
+            f"{row.wins} : {row.ties} : {row.losses}",
+        ]
+        cells[heading(row.metric)] = "\n".join(lines)
+    return pd.DataFrame(rows.values())
+
+
+def p_text(p: float) -> str:
+    """Return a p-value as people read it."""
+    return "p < 0.001" if p < 0.001 else f"p {p:.3f}"
+
+
+def one_line(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table whose cells have one line, for formats that know no other."""
+
+    def joined(cell: object) -> object:
+        if not isinstance(cell, str) or "\n" not in cell:
+            return cell
+        first, *rest = cell.split("\n")
+        return f"{first} ({'; '.join(rest)})"
+
+    return table.map(joined).rename(columns=lambda name: name.replace("\n", " "))
+
+
+def _parts(summary: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return our rows over all folds, without what one label says twice, and the published ones."""
+    ours = summary[summary["published"].isna() & (summary["fold"] == ALL)]
+    if (ours["label"] != ALL).any() and ours.loc[ours["label"] != ALL, "label"].nunique() == 1:
+        ours = ours[ours["label"] != ALL]
+    return ours, summary[summary["published"].notna()]
+
+
+def _rows_of(ours: pd.DataFrame, titles: dict[str, str]) -> list[tuple[str, str]]:
+    """Return predictors, in the order of their titles, with each label."""
+    labels = list(dict.fromkeys(ours["label"]))
+    return [(predictor, label) for predictor in titles for label in labels]
+
+
+def _mean_and_sd(row: tuple) -> str:
+    mean = number(row.mean, row.metric)
+    return mean if np.isnan(row.sd) else f"{mean} ± {number(row.sd, row.metric)}"
+
+
+def _interval(row: tuple, metric: str, sign: str = "") -> list[str]:
+    if np.isnan(row.ci_low):
+        return []
+    return [f"{number(row.ci_low, metric, sign)} to {number(row.ci_high, metric, sign)}"]
+
+
+def _summary_cell(row: tuple | None) -> str:
+    if row is None or row.n == 0:
+        return "-"
+    counts = [(row.n_infinite, "infinite"), (row.n_undefined, "undefined")]
+    lines = [f"{count} {word}" for count, word in counts if count]
+    return "\n".join([_mean_and_sd(row), *_interval(row, row.metric), *lines])

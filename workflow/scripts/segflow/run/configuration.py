@@ -1,0 +1,325 @@
+"""What one configuration asks for: read, checked against its schema, and cross-checked."""
+
+import importlib
+import math
+from functools import cached_property
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from segflow.files.content import content_key
+from segflow.files.labels import Labels, foreground
+from segflow.models.planners import PLANNERS
+from segflow.run.descriptions import check_dataset, load_descriptions, load_published
+from segflow.run.schemas import PROJECT, check
+
+EVALUATION_KEYS = ("evaluated_regions", "surface_tolerance_mm", "lesions", "bands")  # of data sets
+
+PASSING = ("select", "new_images", "fresh", "pathvars")  # keys that change no result
+
+
+def lasting(config: dict) -> dict:
+    """Return the part of a configuration that results depend on."""
+    return {key: value for key, value in config.items() if key not in PASSING}
+
+
+class Run:
+    """What one configuration asks for: data sets x models x folds, and the ensembles.
+
+    Parameters
+    ----------
+    config : dict
+        The merged configuration; it is checked and its defaults are filled in.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown, a fold does not exist, or an ensemble or a cascade is impossible.
+    """
+
+    def __init__(self, config: dict):
+        _read_text(config)
+        self.config = check(config, "config", "configuration")
+        all_datasets, all_models = load_descriptions("dataset"), load_descriptions("model")
+        self.datasets = _chosen(config["datasets"], all_datasets, "datasets")
+        for name in (*config["raw_folders"], *config["splits"], *config["published_splits"]):
+            _chosen([name], self.datasets, "raw_folders, splits and published_splits")
+        for name in self.datasets:
+            self._describe(name)
+        self.published = load_published(self.datasets)
+        models = _chosen(config["models"], all_models, "models")
+        for name in list(models):
+            previous = models[name].get("previous_model")
+            if previous is not None:
+                models |= _chosen([previous], all_models, f"models: {name}: previous_model")
+        self.models = models
+        self.n_folds: int = config["n_folds"]
+        self.folds: list[int] = sorted(config["folds"]) or list(range(self.n_folds))
+        self._check_folds(self.folds, "folds")
+        self._check_models()
+        self._check_ensembles()
+        self._check_selection()
+        self._check_postprocessing()
+
+    def _describe(self, name: str) -> None:
+        """Take from the raw folder what the description of a data set leaves out."""
+        dataset = self.datasets[name]
+        converter = importlib.import_module(f"segflow.datasets.converters.{dataset['converter']}")
+        where = f"config/datasets/{name}.yaml"
+        if not {"channels", "labels"} <= dataset.keys() and hasattr(converter, "describe"):
+            raw = self.raw_folder(name)
+            try:
+                found = converter.describe(raw)
+            except (FileNotFoundError, ValueError) as error:
+                raise ValueError(f"{where}: channels or labels are left out, and {error}") from None
+            if "labels" in dataset:  # which the order of regions belongs to
+                found.pop("regions_class_order", None)
+            dataset = self.datasets[name] = check({**found, **dataset}, "dataset", where)
+            check_dataset(dataset, where)
+        if "labels" not in dataset and self.config["models"]:
+            raise ValueError(
+                f"{where}: has no labels, so there is nothing to segment; leave `models` empty"
+            )
+
+    def _check_folds(self, folds: list[int], key: str) -> None:
+        for fold in folds:
+            if fold not in range(self.n_folds):
+                raise ValueError(
+                    f"configuration: {key}: fold {fold} does not exist; n_folds is {self.n_folds}: "
+                    f"0 to {self.n_folds - 1}"
+                )
+
+    def _check_models(self) -> None:
+        for name, model in self.models.items():
+            previous = model.get("previous_model")
+            if (previous is not None) != (model["configuration"] == "3d_cascade_fullres"):
+                raise ValueError(
+                    f"config/models/{name}.yaml: previous_model goes with the configuration "
+                    f"3d_cascade_fullres and only with it, found {previous!r} and "
+                    f"{model['configuration']!r}"
+                )
+            if previous and self.models[previous]["configuration"] != "3d_lowres":
+                raise ValueError(
+                    f"config/models/{name}.yaml: previous_model {previous!r} must have the "
+                    f"configuration 3d_lowres, found {self.models[previous]['configuration']!r}"
+                )
+            self._check_gpus(name, model)
+
+    def _check_gpus(self, name: str, model: dict) -> None:
+        """Check that a training on several GPUs can be; its plans may refuse it later."""
+        n_gpus, device = model["n_gpus"], self.config["device"]
+        where = f"config/models/{name}.yaml: n_gpus is {n_gpus}"
+        if n_gpus > 1 and device not in ("auto", "cuda"):
+            raise ValueError(f"{where}, but device is {device!r}; several need cuda or auto")
+        if n_gpus > 1 and model["gpu_share"] > 1:
+            raise ValueError(f"{where} and gpu_share {model['gpu_share']}; one of them must be 1")
+        if n_gpus > model["overrides"].get("batch_size", n_gpus):
+            raise ValueError(
+                f"{where}, but overrides.batch_size is {model['overrides']['batch_size']}; each "
+                "GPU needs a patch of the batch"
+            )
+
+    def _check_ensembles(self) -> None:
+        for name, ensemble in self.config["ensembles"].items():
+            where = f"configuration: ensembles.{name}"
+            if name in self.models:
+                raise ValueError(f"{where}: the name is taken by a model")
+            _chosen(ensemble["members"], self.models, f"ensembles.{name}.members")
+            weights = ensemble.get("weights", [1] * len(ensemble["members"]))
+            if len(weights) != len(ensemble["members"]):
+                raise ValueError(
+                    f"{where}: {len(ensemble['members'])} members, but {len(weights)} weights"
+                )
+            if not all(map(math.isfinite, weights)):
+                raise ValueError(f"{where}.weights: must be finite numbers, found {weights}")
+
+    def _check_selection(self) -> None:
+        select = self.config["select"]
+        _chosen(select["datasets"], self.datasets, "select.datasets")
+        _chosen(select["models"], self.predictors, "select.models")
+        self._check_folds(select["folds"], "select.folds")
+        metric = self.config["selection"]["metric"]
+        needed = {"nsd": "surface_tolerance_mm", "lesion_f1": "lesions"}.get(metric)
+        for name, dataset in self.datasets.items():
+            if needed and needed not in dataset:
+                raise ValueError(
+                    f"configuration: selection.metric: {metric} needs the key {needed} in "
+                    f"config/datasets/{name}.yaml"
+                )
+        if "new_images" in self.config:
+            self._check_new_images(self.config["new_images"])
+
+    def _check_new_images(self, wanted: dict) -> None:
+        ours, theirs = {"dataset", "predictor"}, {"archive", "configuration"}
+        if "archive" in wanted:
+            if mixed := sorted(ours & wanted.keys()):
+                raise ValueError(
+                    f"configuration: new_images: an archive comes without {' and '.join(mixed)}"
+                )
+            if not Path(wanted["archive"]).is_file():
+                raise FileNotFoundError(
+                    f"configuration: new_images.archive: {wanted['archive']}: no such file"
+                )
+            return
+        if missing := sorted(ours - wanted.keys()):
+            raise ValueError(
+                f"configuration: new_images: {' and '.join(missing)} missing; allowed are dataset "
+                "and predictor of this run, or the archive of a model from elsewhere"
+            )
+        if mixed := sorted(theirs & wanted.keys()):
+            raise ValueError(f"configuration: new_images.{mixed[0]} goes with an archive only")
+        _chosen([wanted["dataset"]], self.datasets, "new_images.dataset")
+        _chosen([wanted["predictor"]], self.predictors, "new_images.predictor")
+
+    def _check_postprocessing(self) -> None:
+        objective = self.config["postprocessing"]["objective"]
+        for name, dataset in self.datasets.items():
+            if objective != "dice" and "lesions" not in dataset:
+                raise ValueError(
+                    f"configuration: postprocessing.objective: {objective} needs the key lesions "
+                    f"in config/datasets/{name}.yaml"
+                )
+
+    @cached_property
+    def predictors(self) -> dict[str, dict[str, float]]:
+        """Weight of each member model of each predictor: models first, then ensembles.
+
+        Raises
+        ------
+        ValueError
+            If an ensemble that `ensembles_up_to` asks for would have the name of another predictor.
+        """
+        predictors: dict[str, dict[str, float]] = {name: {name: 1.0} for name in self.models}
+        for name, ensemble in self.config["ensembles"].items():
+            weights = ensemble.get("weights", [1.0] * len(ensemble["members"]))
+            predictors[name] = dict(zip(ensemble["members"], map(float, weights), strict=True))
+        equal = {
+            frozenset(chosen) for chosen in predictors.values() if len({*chosen.values()}) == 1
+        }
+        for size in range(2, self.config["ensembles_up_to"] + 1):
+            for members in combinations(sorted(self.models), size):
+                if frozenset(members) in equal:  # it is there under another name
+                    continue
+                name = "_and_".join(members)
+                if name in predictors:
+                    raise ValueError(
+                        f"configuration: ensembles_up_to: the name {name!r} of the ensemble of "
+                        f"{', '.join(members)} is taken by another model or ensemble"
+                    )
+                predictors[name] = dict.fromkeys(members, 1.0)
+        return predictors
+
+    @property
+    def selected(self) -> dict[str, list]:
+        """Values of the wildcards of the targets that `select` chooses."""
+        select = self.config["select"]
+        models = select["models"]
+        return {
+            "dataset": select["datasets"] or list(self.datasets),
+            "model": [m for m in self.models if m in models] if models else list(self.models),
+            "predictor": models or list(self.predictors),
+            "fold": select["folds"] or self.folds,
+        }
+
+    def raw_folder(self, dataset: str) -> Path:
+        """Return the folder of a data set's published files."""
+        if dataset in self.config["raw_folders"]:
+            return Path(self.config["raw_folders"][dataset]).absolute()
+        return PROJECT / self.datasets[dataset]["raw"]
+
+    def description(self, dataset: str) -> dict[str, Any]:
+        """Return what a data set's converted files depend on: its description less evaluation.
+
+        The order of its keys means nothing.
+        """
+        described = sorted(self.datasets[dataset].items())
+        return {key: value for key, value in described if key not in EVALUATION_KEYS}
+
+    def measured(self, dataset: str) -> Labels:
+        """Return the labels and regions that are evaluated."""
+        described = self.datasets[dataset]
+        return described["labels"] | described["evaluated_regions"]
+
+    def tolerances_mm(self, dataset: str) -> dict[str, float]:
+        """Return the tolerance of the surface Dice of each label and region, if there is one."""
+        found = self.datasets[dataset].get("surface_tolerance_mm", {})
+        if isinstance(found, dict):
+            return found
+        return dict.fromkeys(foreground(self.measured(dataset)), found)
+
+    def part_rule(self, dataset: str) -> dict[str, Any]:
+        """Return the parameters of `segflow.datasets.parts.PartRule` of a data set."""
+        description = self.datasets[dataset]
+        return {
+            "held_out": description.get("held_out", 0.0),
+            "published": dataset in self.config["published_splits"],
+            "random_split": description.get("random_split"),
+            # Another seed converts again only where it changes what is held out.
+            "seed": self.config["seed"] if "held_out" in description else 0,
+        }
+
+    def nnunet_name(self, dataset: str) -> str:
+        """Return nnU-Net's name of a data set."""
+        return f"Dataset{self.datasets[dataset]['id']:03d}_{dataset}"
+
+    def plans(self, model: str) -> str:
+        """Return the name of the base plans of a model.
+
+        Models whose planning is the same share one name, and with it the preprocessed data.
+        """
+        planning = self.models[model]["planning"]
+        name = PLANNERS[planning["planner"]][1]
+        special = {key: value for key, value in planning.items() if key != "planner"}
+        return f"{name}_{content_key(special)[:6]}" if special else name
+
+    def planning(self, plans: str) -> dict[str, Any]:
+        """Return the planning options that belong to a name of base plans."""
+        model = next(name for name in self.models if self.plans(name) == plans)
+        return self.models[model]["planning"]
+
+    def preprocessing(self, model: str) -> str:
+        """Return the name of the preprocessed data of a model: base plans and configuration.
+
+        The cascade's second stage works on the data of ``3d_fullres``.
+        """
+        return "_".join(self._base(model))
+
+    def base_of(self, preprocessing: str) -> tuple[str, str]:
+        """Return base plans and configuration of a name of preprocessed data."""
+        return next(self._base(m) for m in self.models if self.preprocessing(m) == preprocessing)
+
+    def _base(self, model: str) -> tuple[str, str]:
+        configuration = self.models[model]["configuration"]
+        shared = "3d_fullres" if configuration == "3d_cascade_fullres" else configuration
+        return self.plans(model), shared
+
+    def title(self, predictor: str) -> str:
+        """Return the title of a model, or what people read for the name of an ensemble."""
+        if predictor in self.config["ensembles"]:
+            return predictor.replace("_", " ").capitalize()
+        return " + ".join(self.models[name]["title"] for name in self.predictors[predictor])
+
+
+def _read_text(config: dict) -> None:
+    """Give values their types that Snakemake's ``--config`` leaves as text.
+
+    These are ``true`` and ``false``, and numbers inside lists.
+    """
+    for key in ("fresh", "keep_probabilities"):
+        if config.get(key) in ("true", "false"):
+            config[key] = config[key] == "true"
+    for mapping in (config, config.get("select")):
+        if isinstance(mapping, dict) and isinstance(mapping.get("folds"), list):
+            mapping["folds"] = [
+                int(value) if isinstance(value, str) and value.isdigit() else value
+                for value in mapping["folds"]
+            ]
+
+
+def _chosen(names: list[str], known: dict[str, Any], key: str) -> dict[str, Any]:
+    """Return the named entries of `known`, in the order of `names`."""
+    for name in names:
+        if name not in known:
+            allowed = ", ".join(sorted(known))
+            raise ValueError(f"configuration: {key}: unknown name {name!r}; known: {allowed}")
+    return {name: known[name] for name in names}

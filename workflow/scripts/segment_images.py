@@ -1,0 +1,44 @@
+"""Segment new images with a predictor of a finished run (rule `segment_images`)."""
+
+import argparse
+from pathlib import Path
+
+from segflow.files.content import setting_damage_aside
+from segflow.jobs.devices import may_lease
+from segflow.jobs.folder_leases import held
+from segflow.jobs.processes import end_cleanly
+from segflow.models.nnunet import use_folders
+from segflow.predictors.segmentation import add_options, segment
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Segment new images with a predictor of a finished run."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--dataset", required=True)
+    parser.add_argument("--nnunet-name", required=True, help="nnU-Net's name of the data set")
+    parser.add_argument("--results", type=Path, required=True, help="folder of the finished run")
+    parser.add_argument("--members", nargs="+", required=True, help="MODEL:WEIGHT")
+    parser.add_argument("--folds", nargs="+", type=int, required=True)
+    parser.add_argument("--postprocessing", type=Path, required=True)
+    add_options(parser)
+    options = parser.parse_args(arguments)
+
+    end_cleanly()
+    use_folders(options.results)
+    work = options.manifest.parent / ".work"
+    leased = may_lease(options.device, share=options.gpu_share)
+    with held(work), leased, setting_damage_aside():
+        segment(
+            options,
+            work,
+            options.results,
+            options.dataset,
+            options.nnunet_name,
+            options.members,
+            [(fold,) for fold in options.folds],
+            options.postprocessing,
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""Segment new images with a trained nnU-Net from elsewhere (rule `segment_with_archive`)."""
+
+import argparse
+from pathlib import Path
+
+from segflow.files.content import write_json
+from segflow.jobs.devices import may_lease
+from segflow.jobs.folder_leases import held
+from segflow.jobs.processes import end_cleanly
+from segflow.models.nnunet import use_folders
+from segflow.predictors.archives import NAME, NNUNET_NAME, install
+from segflow.predictors.segmentation import add_options, segment
+from segflow.run.schemas import reading_defaults
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Segment new images with a trained nnU-Net from elsewhere."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--archive", type=Path, required=True, help="zip of a trained model")
+    parser.add_argument("--configuration", default="", help="which of its models")
+    add_options(parser)
+    options = parser.parse_args(arguments)
+
+    end_cleanly()
+    work = options.manifest.parent / ".work"
+    results = work / "model"
+    use_folders(results)
+    with held(work), may_lease(options.device, share=options.gpu_share):
+        folds = install(options.archive, options.configuration, reading_defaults(), results)
+        choice = results / "postprocessing.json"
+        write_json(choice, {"steps": []})
+        segment(options, work, results, NAME, NNUNET_NAME, [f"{NAME}:1"], [folds], choice)
+
+
+if __name__ == "__main__":
+    main()
