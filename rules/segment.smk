@@ -4,7 +4,6 @@ In: a folder of new images (`new_images` of the configuration). Out: a label map
 a table of them.
 """
 
-
 if "archive" in config.get("new_images", {}):
 
     rule segment_with_archive:

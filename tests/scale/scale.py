@@ -11,11 +11,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT / "tests/helpers"), str(ROOT / "workflow/scripts")]
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests/helpers"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "workflow/scripts"))
 
 import yaml
-from measure import Cost, run, run_step
+from measure import ROOT, Cost, run, run_step
 
 from project import MODELS, make_project
 from segflow.run.configuration import Run

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from project import ROOT
+from segflow.files.code import _path, imported_modules
 
 RULES = {
     match[1]: match[2]
@@ -16,9 +17,8 @@ RULES = {
 SCRIPTS = sorted(path.stem for path in (ROOT / "workflow/scripts").glob("*.py"))
 
 
-def test_every_script_has_a_rule_of_its_name():
-    with_script = {name for name, text in RULES.items() if "script:" in text}
-    assert with_script == set(SCRIPTS)
+def test_every_rule_has_a_script_of_its_name():
+    assert sorted(RULES) == SCRIPTS
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -33,8 +33,10 @@ def test_a_rule_tracks_its_code_and_writes_where_its_name_says(name):
         assert f"/{name}.py" in text
         assert f'code=code_key("{name}")' in text
     else:
-        module = re.search(r"python -m segflow\.(\w+)", text)[1]
-        assert f'procedure=procedure("{module}")' in text
+        assert f'"python -m {name} ' in text
+        module = re.search(r'procedure=procedure\("([\w.]+)"\)', text)[1]
+        script = ROOT / "workflow/scripts" / f"{name}.py"
+        assert _path(module) in imported_modules(script)
 
 
 def test_the_readme_shows_every_rule():

@@ -54,10 +54,8 @@ def test_progress_is_read_while_a_training_goes_on():
     assert measure_progress(path, 100) is None
     path.write_text(HEADER)
     assert measure_progress(path, 100) is None
-    rows = [
-        f"{epoch},0,0,0,{epoch / 100},pseudo Dice,0.01,{50 if epoch == 0 else 2}\n"
-        for epoch in range(12)
-    ]
+    seconds = [50, *[2] * 11]
+    rows = [f"{n},0,0,0,{n / 100},pseudo Dice,0.01,{seconds[n]}\n" for n in range(12)]
     path.write_text(HEADER + "".join(rows))
     progress = measure_progress(path, 100)
     assert progress == Progress(12, 100, 0.11, 2.0)

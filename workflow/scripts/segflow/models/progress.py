@@ -31,11 +31,11 @@ def read_progress(path: Path) -> list[Row]:
     except FileNotFoundError:
         return []
     rows = [
-        {FORMER.get(name, name): value for name, value in row.items()}
+        {"score_name": FORMER_NAME} | {FORMER.get(name, name): value for name, value in row.items()}
         for row in found
         if None not in row and None not in row.values()
     ]
-    return [{"score_name": FORMER_NAME, **row} for row in rows]
+    return [{name: row[name] for name in COLUMNS} for row in rows]
 
 
 def write_progress(path: Path, rows: list[Row]) -> None:
@@ -44,7 +44,7 @@ def write_progress(path: Path, rows: list[Row]) -> None:
     with temporary.open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
-        writer.writerows({name: row[name] for name in COLUMNS} for row in rows)
+        writer.writerows(rows)
     temporary.replace(path)
 
 
