@@ -10,7 +10,7 @@ WORKDIR /opt/segflow
 COPY envs envs
 # As `make environment` does it: uv in the locked version, which checks every hash.
 RUN pip install --no-cache-dir "$(sed -n 's/^\(uv==[^ ;]*\).*/\1/p' envs/requirements.txt)" \
-    && uv pip sync --system --no-cache --require-hashes envs/requirements.txt
+    && uv pip sync --system --no-cache --compile-bytecode --require-hashes envs/requirements.txt
 
 COPY Snakefile LICENSE README.md ./
 COPY config config
@@ -18,6 +18,7 @@ COPY profiles profiles
 COPY resources resources
 COPY rules rules
 COPY workflow workflow
+RUN python -m compileall -q workflow/scripts
 
 # Any user may run the image; caches need a home that he may write to.
 ENV HOME=/tmp

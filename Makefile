@@ -9,13 +9,14 @@ UV_LOCK := .venv/bin/uv pip compile --universal --fork-strategy fewest \
   --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
-.PHONY: help environment slurm demo status test check bench faults scale lock clean
+.PHONY: help environment slurm demo status test test-long test-all check bench faults scale lock clean
 
 help:
 	@echo "make demo   run the demonstration to results/report.html"
 	@echo "make status show how far the run in this folder is; with STATUS=--watch again and again"
 	@echo "make slurm  add Snakemake's executor for SLURM to the environment"
-	@echo "make test   run all tests"
+	@echo "make test   run the tests, but those that take minutes each"
+	@echo "make test-all  run those, too (a real SLURM, faults, data sets to their end)"
 	@echo "make check  check format, style and the workflow's rules"
 	@echo "make bench  compare with nnU-Net's commands, write results/benchmarks.csv"
 	@echo "make faults stop and damage miniature runs in many ways, write results/faults.csv"
@@ -32,6 +33,7 @@ $(READY): $(LOCK)
 	$(PYTHON) -m venv --clear .venv
 	.venv/bin/python -m pip install --quiet "$$(sed -n 's/^\(uv==[^ ;]*\).*/\1/p' $(LOCK))"
 	.venv/bin/uv pip sync --quiet --compile-bytecode --python .venv/bin/python --require-hashes $(LOCK)
+	.venv/bin/python -m compileall -q workflow/scripts
 	@touch $@
 
 demo: $(READY)
@@ -51,8 +53,16 @@ $(SLURM): envs/slurm.txt $(READY)
 	  --require-hashes --requirement envs/slurm.txt
 	@touch $@
 
-test: $(READY) $(SLURM)
-	$(RUN) python -m pytest --numprocesses $(TESTERS) --no-loadscope-reorder $(PYTEST)
+PYTEST_ALL = $(RUN) python -m pytest --numprocesses $(TESTERS) --no-loadscope-reorder
+
+test: $(READY)
+	$(PYTEST_ALL) -m "not long" $(PYTEST)
+
+# A real SLURM, faults survived, data sets from raw files to metrics: what takes minutes.
+test-long: $(READY) $(SLURM)
+	$(PYTEST_ALL) -m long $(PYTEST)
+
+test-all: test test-long
 
 check: $(READY)
 	$(RUN) ruff check .

@@ -8,9 +8,10 @@ from segflow.jobs.devices import count_gpus
 from segflow.jobs.environment import share_environment
 from segflow.run.locks import enter_run
 from segflow.run.recorder import record_end, record_start
-from segflow.datasets.parts import cases_of_part
+from segflow.run.targets import target_files
+from segflow.datasets.parts import state_of_part
 from segflow.run.configuration import Run, lasting
-from segflow.datasets.sources import folder_state, state_of_sources
+from segflow.datasets.sources import folder_state
 from snakemake.settings.types import ExecMode
 
 RUN = Run(config)
@@ -79,20 +80,16 @@ def nnunet_name(wildcards) -> str:
 
 
 @cache
-def state_of_part(dataset: str, part: str) -> str:
-    """Return a key of the raw files of one part, or all, of a data set (see `segflow.datasets.sources`)."""
-    raw = RUN.raw_folder(dataset)
+def raw_state_of(dataset: str, part: str) -> str:
+    """Return a key of the raw files of one part, or all, of a data set."""
     record = Path(RESULTS, dataset, "cases", f"{part}_sources.json")
-    try:
-        cases = cases_of_part(RUN.datasets[dataset], raw, RUN.part_rule(dataset), part)
-    except (FileNotFoundError, ValueError):
-        return folder_state(raw, record)  # the job says what is wrong
-    return state_of_sources(raw, cases, record)
+    described, rule = RUN.datasets[dataset], RUN.part_rule(dataset)
+    return state_of_part(described, RUN.raw_folder(dataset), rule, part, record)
 
 
 def raw_state(wildcards) -> str:
     """Return a key of the raw files that a job of conversion depends on."""
-    return state_of_part(wildcards.dataset, wildcards.get("part", "all"))
+    return raw_state_of(wildcards.dataset, wildcards.get("part", "all"))
 
 
 def scored_lesions(wildcards) -> dict | None:
@@ -155,52 +152,4 @@ def members(pattern: str):
 
 def targets(step: str) -> list[str]:
     """Return the files of a step for the selected data sets, models and folds."""
-    ranking = ["<results>/ranking.csv"] if len(RUN.datasets) > 1 else []
-    maps = "<results>/{dataset}/{predictor}/predictions/{split}/postprocessed/predictions.csv"
-    patterns = {
-        "convert": ["<results>/{dataset}/cases.csv"],
-        "split": ["<results>/{dataset}/splits.json"],
-        "plan": ["<results>/{dataset}/{model}/plans.json"],
-        "preprocess": ["<results>/{dataset}/preprocessed/{preprocessing}/{part}.csv"],
-        "train": ["<results>/{dataset}/{model}/fold_{fold}/training.json"],
-        "predict": [maps],
-        "evaluate": [
-            "<results>/{dataset}/summary.csv",
-            "<results>/{dataset}/best.json",
-            "<results>/{dataset}/comparisons.csv",
-            "<results>/{dataset}/{predictor}/metrics.csv",
-            *ranking,
-        ],
-        "figures": [
-            "<results>/{dataset}/summary.csv",
-            "<results>/{dataset}/best.json",
-            "<results>/{dataset}/comparisons.png",
-            "<results>/{dataset}/metrics.png",
-            "<results>/{dataset}/{model}/training.png",
-            "<results>/{dataset}/{predictor}/cases_{split}.png",
-            "<results>/{dataset}/{predictor}/postprocessing.png",
-            "<results>/run.json",
-            *ranking,
-        ],
-        "report": ["<results>/report.html"],
-        "segment": (
-            [f"{config['new_images']['output']}/segmentations.csv"]
-            if "new_images" in config
-            else []
-        ),
-        "discard": [] if config["keep_probabilities"] else ["<results>/{dataset}/discarded.csv"],
-    }
-    chosen = RUN.selected
-    if step in ("convert", "figures"):
-        patterns[step] += [
-            f"<results>/{name}/preparation.png"
-            for name in chosen["dataset"]
-            if "mammography" in RUN.datasets[name]["reading"]
-        ]
-    return collect(
-        patterns[step],
-        **chosen,
-        split=["val", "test"],
-        part=["train", "test"],
-        preprocessing=sorted({RUN.preprocessing(model) for model in chosen["model"]}),
-    )
+    return target_files(RUN, step)

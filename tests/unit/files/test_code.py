@@ -117,3 +117,19 @@ def test_a_file_is_parsed_once_for_all_that_import_it(scripts, monkeypatch):
         module_key("middle")
         procedures()
     assert len(parsed) == len(set(parsed)) == 4
+
+
+@pytest.mark.parametrize(("converter", "needs"), [("busi", "_pairing"), ("msd", "nnunet")])
+def test_a_converter_counts_with_the_converters_that_it_imports(converter, needs):
+    folder = code.LIBRARY / "datasets/converters"
+    assert folder / f"{needs}.py" in imported_modules(folder / f"{converter}.py")
+
+
+@pytest.mark.parametrize("module", ["evaluation.one_case", "predictors.components"])
+def test_what_is_kept_for_each_case_depends_on_what_measures_not_on_how_jobs_work(module):
+    names = {
+        path.relative_to(code.LIBRARY).parts[0]
+        for path in imported_modules(code.LIBRARY.joinpath(*module.split(".")).with_suffix(".py"))
+    }
+    assert "images" in names
+    assert not names & {"jobs", "run"}

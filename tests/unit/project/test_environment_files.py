@@ -1,4 +1,6 @@
+import importlib.util
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -63,3 +65,20 @@ def test_conda_gets_the_locked_versions(locked, direct):
 
 def test_packages_come_from_no_particular_server():
     assert [path.name for path in ENVS.iterdir() if "://" in path.read_text()] == []
+
+
+@pytest.mark.parametrize("package", ["torch", "nnunetv2", "snakemake", "segflow.models.training"])
+def test_bytecode_was_compiled_when_the_environment_was_set_up(package):
+    """Every job would compile it anew where nothing may write it."""
+    if not (PROJECT / ".venv/.ready").exists() or Path(sys.prefix) != PROJECT / ".venv":
+        pytest.skip("this environment was not set up by make")
+    source = Path(importlib.util.find_spec(package).origin)
+    assert Path(importlib.util.cache_from_source(str(source))).exists()
+
+
+def test_every_way_to_set_up_compiles_bytecode():
+    for name in ("Makefile", "Dockerfile"):
+        text = (PROJECT / name).read_text()
+        assert "uv pip sync" in text
+        assert all("--compile-bytecode" in line for line in text.splitlines() if "pip sync" in line)
+        assert "python -m compileall -q workflow/scripts" in text

@@ -3,7 +3,6 @@
 import warnings
 
 import numpy as np
-from sklearn.model_selection import StratifiedGroupKFold
 
 from segflow.files.cases import Case
 
@@ -34,6 +33,8 @@ def make_folds(cases: list[Case], n_folds: int, seed: int) -> list[Fold]:
     ValueError
         If there are fewer groups than folds, or a class has fewer groups than folds.
     """
+    from sklearn.model_selection import StratifiedGroupKFold  # takes two seconds
+
     cases = sorted(cases, key=lambda case: case.case)
     names = np.array([case.case for case in cases])
     groups = np.array([case.group for case in cases])

@@ -4,7 +4,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from segflow.datasets.sources import Problem, SourceCase, find_cases
+from segflow.datasets.sources import (
+    Problem,
+    SourceCase,
+    find_cases,
+    folder_state,
+    state_of_sources,
+)
 
 NAMED = 10  # cases that a message names on each side
 SPLITS = ("train", "val", "test")
@@ -136,6 +142,25 @@ def cases_of_part(dataset: dict, raw: Path, rule: dict, part: str) -> list[Sourc
         return cases
     assigned, _ = assign_parts(cases, {}, PartRule(**rule))
     return [case for case in assigned if (case.split == "test") == (part == "test")]
+
+
+def state_of_part(dataset: dict, raw: Path, rule: dict, part: str, record: Path) -> str:
+    """Return a key of the raw files of one part, or all, of a data set.
+
+    Where its cases cannot be told, any change counts: the job says what is wrong.
+
+    Parameters
+    ----------
+    dataset, raw, rule, part
+        See `cases_of_part`.
+    record : Path
+        What the last conversion recorded of its sources; see `segflow.datasets.sources`.
+    """
+    try:
+        cases = cases_of_part(dataset, raw, rule, part)
+    except (FileNotFoundError, ValueError):
+        return folder_state(raw, record)
+    return state_of_sources(raw, cases, record)
 
 
 def _with_groups(cases: list[SourceCase], groups: Mapping[str, str]) -> list[SourceCase]:

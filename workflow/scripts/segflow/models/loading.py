@@ -10,9 +10,6 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
-from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-
 SHARED_MEMORY = Path("/dev/shm")
 MAIN_MB = 4000.0  # the training process: PyTorch, CUDA, its copy of the network
 # A worker's own memory, as measured with nnU-Net's augmentation for patches of 40x56x40 and 128^3
@@ -47,6 +44,9 @@ def patch_megabytes(plans: dict, dataset_json: dict) -> float:
     dataset_json : dict
         nnU-Net's description of the data set.
     """
+    from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
+    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
     manager = PlansManager(plans)
     configuration = manager.get_configuration(plans["segflow"]["configuration"])
     channels = determine_num_input_channels(manager, configuration, dataset_json)

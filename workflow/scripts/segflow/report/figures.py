@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import matplotlib
 
@@ -9,13 +10,15 @@ matplotlib.use("agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from segflow.files.content import replacing
 from segflow.files.labels import Labels, foreground_values
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Okabe and Ito's palette, which people with any colour vision can tell apart.
 COLOURS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000"]
@@ -125,7 +128,7 @@ def draw_message(text: str) -> Figure:
     return figure
 
 
-def draw_training(progress: dict[int, pd.DataFrame], title: str) -> Figure:
+def draw_training(progress: "dict[int, pd.DataFrame]", title: str) -> Figure:
     """Draw loss, pseudo Dice, learning rate and seconds per epoch of every fold.
 
     Parameters
@@ -161,7 +164,7 @@ def draw_training(progress: dict[int, pd.DataFrame], title: str) -> Figure:
     return figure
 
 
-def draw_metrics(metrics: pd.DataFrame, metric: str, name: str) -> Figure:
+def draw_metrics(metrics: "pd.DataFrame", metric: str, name: str) -> Figure:
     """Draw box plots of a metric for every predictor and label, with all cases as points.
 
     Parameters
@@ -223,7 +226,7 @@ def draw_metrics(metrics: pd.DataFrame, metric: str, name: str) -> Figure:
     return figure
 
 
-def draw_comparisons(comparisons: pd.DataFrame, name: str) -> Figure:
+def draw_comparisons(comparisons: "pd.DataFrame", name: str) -> Figure:
     """Draw median differences of pairs of predictors with their intervals, a panel for each split.
 
     Parameters
@@ -280,7 +283,7 @@ def draw_comparisons(comparisons: pd.DataFrame, name: str) -> Figure:
     return figure
 
 
-def draw_ranking(ranking: pd.DataFrame, titles: dict[str, str]) -> Figure:
+def draw_ranking(ranking: "pd.DataFrame", titles: dict[str, str]) -> Figure:
     """Draw a critical-difference diagram for each split.
 
     Parameters
@@ -312,7 +315,7 @@ def draw_ranking(ranking: pd.DataFrame, titles: dict[str, str]) -> Figure:
             names = [titles[name] for name in part.index]
             critical_difference_diagram(
                 dict(zip(names, part["mean_rank"], strict=True)),
-                pd.DataFrame(pairs.to_numpy(), index=names, columns=names),
+                pairs.set_axis(names).set_axis(names, axis=1),
                 label_fmt_left="{label}  {rank:.2f}",
                 label_fmt_right="{rank:.2f}  {label}",
                 ax=axis,
@@ -385,7 +388,7 @@ def draw_cases(panels: list[Panel], labels: Labels) -> Figure:
     return figure
 
 
-def draw_postprocessing(choice: dict, components: pd.DataFrame, title: str) -> Figure:
+def draw_postprocessing(choice: dict, components: "pd.DataFrame", title: str) -> Figure:
     """Draw what thresholds of post-processing are worth, and the sizes of components.
 
     Parameters
@@ -470,7 +473,7 @@ def _draw_nothing(axis: plt.Axes, text: str) -> None:
     axis.text(0.5, 0.5, text, transform=axis.transAxes, ha="center", color="grey")
 
 
-def _draw_sizes(axis: plt.Axes, pieces: pd.DataFrame) -> None:
+def _draw_sizes(axis: plt.Axes, pieces: "pd.DataFrame") -> None:
     """Draw histograms of the volumes of true and false components, and of holes."""
     if not len(pieces):
         _draw_nothing(axis, "none")

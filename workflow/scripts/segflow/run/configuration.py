@@ -293,6 +293,10 @@ class Run:
         shared = "3d_fullres" if configuration == "3d_cascade_fullres" else configuration
         return self.plans(model), shared
 
+    def task(self, predictor: str) -> str:
+        """Return what a predictor says of a case, and so how it is evaluated: ``maps``."""
+        return self.models[next(iter(self.predictors[predictor]))]["task"]
+
     def title(self, predictor: str) -> str:
         """Return the title of a model, or what people read for the name of an ensemble."""
         if predictor in self.config["ensembles"]:

@@ -1,0 +1,88 @@
+"""The files that each target of the workflow asks for."""
+
+from itertools import product
+from string import Formatter
+
+from segflow.run.configuration import Run
+
+# What predictors write, by their task.
+PREDICTED = {
+    "maps": {
+        "predict": ["{dataset}/{predictor}/predictions/{split}/postprocessed/predictions.csv"],
+        "evaluate": ["{dataset}/{predictor}/metrics.csv"],
+        "figures": [
+            "{dataset}/{predictor}/cases_{split}.png",
+            "{dataset}/{predictor}/postprocessing.png",
+        ],
+    },
+}
+# What data sets and models have, whatever their predictors do.
+PREPARED = {
+    "convert": ["{dataset}/cases.csv"],
+    "split": ["{dataset}/splits.json"],
+    "plan": ["{dataset}/{model}/plans.json"],
+    "preprocess": ["{dataset}/preprocessed/{preprocessing}/{part}.csv"],
+    "train": ["{dataset}/{model}/fold_{fold}/training.json"],
+    "evaluate": ["{dataset}/summary.csv", "{dataset}/best.json", "{dataset}/comparisons.csv"],
+    "figures": [
+        "{dataset}/summary.csv",
+        "{dataset}/best.json",
+        "{dataset}/comparisons.png",
+        "{dataset}/metrics.png",
+        "{dataset}/{model}/training.png",
+        "run.json",
+    ],
+    "report": ["report.html"],
+    "discard": ["{dataset}/discarded.csv"],
+}
+
+
+def target_files(run: Run, step: str) -> list[str]:
+    """Return the files of a step for the selected data sets, models and folds.
+
+    Parameters
+    ----------
+    run : Run
+        What the configuration asks for.
+    step : str
+        A step of ``PREPARED`` or ``PREDICTED``, or ``segment`` for new images.
+
+    Returns
+    -------
+    list of str
+        Paths that begin with Snakemake's variable ``<results>``, or with the folder for new images.
+    """
+    if step == "segment":
+        wanted = run.config.get("new_images")
+        return [f"{wanted['output']}/segmentations.csv"] if wanted else []
+    if step == "discard" and run.config["keep_probabilities"]:
+        return []
+    chosen = run.selected
+    values = {
+        **chosen,
+        "split": ["val", "test"],
+        "part": ["train", "test"],
+        "preprocessing": sorted({run.preprocessing(model) for model in chosen["model"]}),
+    }
+    files = [file for pattern in PREPARED.get(step, ()) for file in _fill(pattern, values)]
+    for predictor in chosen["predictor"]:
+        for pattern in PREDICTED[run.task(predictor)].get(step, ()):
+            files += _fill(pattern, {**values, "predictor": [predictor]})
+    if step in ("convert", "figures"):
+        files += [
+            f"{name}/preparation.png"
+            for name in chosen["dataset"]
+            if "mammography" in run.datasets[name]["reading"]
+        ]
+    if step in ("evaluate", "figures") and len(run.datasets) > 1:
+        files.append("ranking.csv")
+    return [f"<results>/{file}" for file in files]
+
+
+def _fill(pattern: str, values: dict[str, list]) -> list[str]:
+    """Return a pattern with each combination of the values that it names."""
+    names = [name for _, name, _, _ in Formatter().parse(pattern) if name]
+    return [
+        pattern.format(**dict(zip(names, chosen, strict=True)))
+        for chosen in product(*(values[name] for name in names))
+    ]
