@@ -3,15 +3,15 @@
 from functools import cache
 from pathlib import Path
 
+from segflow.datasets.parts import state_of_part
+from segflow.datasets.sources import folder_state
 from segflow.files.code import code_key, module_key, procedure, procedures
 from segflow.jobs.devices import count_gpus
 from segflow.jobs.environment import share_environment
+from segflow.run.configuration import Run, lasting
 from segflow.run.locks import enter_run
 from segflow.run.recorder import record_end, record_start
 from segflow.run.targets import target_files
-from segflow.datasets.parts import state_of_part
-from segflow.run.configuration import Run, lasting
-from segflow.datasets.sources import folder_state
 from snakemake.settings.types import ExecMode
 
 RUN = Run(config)

@@ -1,11 +1,11 @@
-"""Names that belong together: rules, scripts, modules, logs, targets and the README."""
+"""Names that belong together: rules, scripts, modules, logs, targets and the page about the architecture."""
 
 import re
 
 import pytest
 
 from project import ROOT
-from segflow.files.code import _path, imported_modules
+from segflow.files.code import LIBRARY, _path, imported_modules
 
 RULES = {
     match[1]: match[2]
@@ -39,8 +39,11 @@ def test_a_rule_tracks_its_code_and_writes_where_its_name_says(name):
         assert _path(module) in imported_modules(script)
 
 
-def test_the_readme_shows_every_rule():
-    picture = re.search(r"```mermaid\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
+def test_the_architecture_shows_every_rule_and_every_package():
+    page = (ROOT / "docs/architecture.md").read_text()
+    packages = {path.parent.name for path in LIBRARY.glob("*/__init__.py")}
+    assert set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == packages
+    picture = re.search(r"```mermaid\n(.*?)```", page, re.DOTALL)[1]
     shown = set(re.findall(r"[a-z]+(?:_[a-z]+)+", picture))
     assert shown == set(RULES) - {"discard_probabilities"}
 
