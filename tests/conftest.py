@@ -2,8 +2,11 @@
 
 from xdist.scheduler import LoadScopeScheduling
 
-# These use the same experiment, which takes minutes.
-TOGETHER = [f"tests/workflow/test_{name}.py" for name in ("experiment", "reruns", "status")]
+# Files whose tests use the same experiment, or the same preparation of one, which takes minutes.
+TOGETHER = [
+    {f"tests/workflow/test_{name}.py" for name in names}
+    for names in (("experiment", "reruns", "status"), ("training", "devices"))
+]
 
 
 class Scheduling(LoadScopeScheduling):
@@ -11,7 +14,7 @@ class Scheduling(LoadScopeScheduling):
 
     def _split_scope(self, nodeid):
         file = nodeid.split("::")[0]
-        return TOGETHER[0] if file in TOGETHER else file
+        return next((min(files) for files in TOGETHER if file in files), file)
 
 
 def pytest_xdist_make_scheduler(config, log):

@@ -11,7 +11,7 @@ from faults.experiment import finish
 from faults.kills import KINDS, stop
 from project import MODELS, make_project
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 STAGES = [
     "preprocess_cases",
     "train_fold",

@@ -1,10 +1,11 @@
 """Miniature experiments: a copy of the workflow with a few cases and tiny models of its own."""
 
+import multiprocessing
+import os
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import yaml
 
@@ -38,6 +39,28 @@ MODELS = {
 }
 
 
+LONG = {
+    **TINY,
+    "title": "A training long enough to be interrupted",
+    "configuration": "3d_fullres",
+    "overrides": {"base_features": 4},
+    "training": {**TINY["training"], "epochs": 4, "iterations_per_epoch": 6},
+}
+FORKING = multiprocessing.get_context("forkserver")
+FORKING.set_forkserver_preload(["snakemake.cli"])
+
+
+def _run_snakemake(options: list[str], folder: Path, printed: str) -> None:
+    """Be a Snakemake of its own: what it prints, where it works, its session."""
+    file = os.open(printed, os.O_WRONLY)
+    for number in (1, 2):
+        os.dup2(file, number)
+    os.chdir(folder)
+    from snakemake.cli import main
+
+    main(options)
+
+
 @dataclass
 class Project:
     """A copy of the workflow with a small data set and small models of its own.
@@ -56,14 +79,17 @@ class Project:
         return self.folder / "raw"
 
     def snakemake(self, *options: str, check: bool = True) -> str:
-        """Run the workflow and return what it prints."""
-        command = [sys.executable, "-m", "snakemake", "--cores", "2", *options]
-        run = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False)
-        text = run.stdout + run.stderr
-        if check:
-            assert run.returncode == 0, text[-6000:]
-        else:
-            assert run.returncode != 0, text[-6000:]
+        """Run the workflow and return what it prints.
+
+        It runs in a process that is forked from one in which Snakemake is loaded already.
+        """
+        with NamedTemporaryFile("r") as printed:
+            arguments = (["--cores", "2", *options], self.folder, printed.name)
+            process = FORKING.Process(target=_run_snakemake, args=arguments)
+            process.start()
+            process.join()
+            text = printed.read()
+        assert (process.exitcode == 0) is check, text[-6000:]
         return text
 
     def planned(self, *options: str) -> set[str]:

@@ -14,7 +14,7 @@ from inbreast import make_inbreast
 from layouts import LAYOUTS, SAMPLES
 from project import MODELS, make_project
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 # Two go to the end, without figures and report, which cost minutes and are tested elsewhere.
 EVALUATED = ("brats2021", "inbreast")
 TARGETS = ("convert", *(f"results/{name}/tiny_2d/metrics.csv" for name in EVALUATED))

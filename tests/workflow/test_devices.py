@@ -10,7 +10,6 @@ import time
 import pytest
 import torch
 
-from project import MODELS, make_project
 from segflow.files.content import read_json, write_json
 from segflow.jobs.devices import leased_devices
 from segflow.jobs.folder_leases import held
@@ -22,8 +21,10 @@ RANKS = """
 import os
 from pathlib import Path
 
-from segflow.models import training
 from segflow.files.content import read_json
+from segflow.jobs.interruption import Interrupted
+from segflow.models import training
+from segflow.models.checkpoints import find_start
 from segflow.models.nnunet import use_folders
 from segflow.jobs.distributed import run_ranks
 
@@ -52,26 +53,23 @@ if __name__ == "__main__":
     os.environ["nnUNet_n_proc_DA"] = "0"
     plans = read_json(results / "hippocampus/tiny_3d/plans.json")
     folder = training.fold_folder(results, NAME, plans, 0)
-    start = training.find_start(folder, {"seed": "1"})
+    start = find_start(folder, {"seed": "1"})
     print("start:", start and start.name, flush=True)
     arguments = (NAME, plans, 0, {"seed": "1"}, start)
-    print("interruption:", run_ranks(2, "gloo", train_on_cpu, arguments), flush=True)
+    try:
+        run_ranks(2, "gloo", train_on_cpu, arguments)
+        print("interruption: None", flush=True)
+    except Interrupted as reason:
+        print("interruption:", reason, flush=True)
 """
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory):
-    """Everything that trainings need."""
-    models = {"tiny_3d": MODELS["tiny_3d"]}
-    project = make_project(tmp_path_factory.mktemp("prepared") / "project", models)
-    project.snakemake("plan", "preprocess")
-    return project
 
 
 @pytest.fixture
 def project(prepared, tmp_path):
     """Return a copy that a test may change."""
-    return prepared.copy(tmp_path / "project")
+    project = prepared.copy(tmp_path / "project")
+    project.configure(models=["tiny_3d"], ensembles={})
+    return project
 
 
 def test_trainings_wait_for_devices_of_their_own(project, monkeypatch, tmp_path):

@@ -34,7 +34,13 @@ def test_touching_files_does_nothing(project):
 
 
 def test_comments_and_docstrings_do_nothing(project):
-    for name in ("metrics.py", "splits.py", "trainers/segflow_trainer.py", "training.py"):
+    for name in (
+        "evaluation/metrics.py",
+        "datasets/folds.py",
+        "datasets/converters/nnunet.py",
+        "models/trainers/segflow_trainer.py",
+        "models/training.py",
+    ):
         path = project.folder / "workflow/scripts/segflow" / name
         path.write_text(path.read_text().replace('"""', '"""Edited. ', 1) + "\n# edited\n")
     assert project.planned() == set()
@@ -46,6 +52,24 @@ def test_an_edited_library_module_reruns_the_rules_that_import_it(project):
     readers = {"summarise_metrics", "compare_predictors", "select_predictor", "plot_metrics"}
     below = {"plot_cases", "plot_comparisons", "write_provenance", "make_report"}
     assert project.planned() == readers | below
+
+
+def test_an_edited_module_of_a_converter_converts_again(project):
+    """No script imports converters by name, and this one is imported by that of the data set."""
+    path = project.folder / "workflow/scripts/segflow/datasets/converters/nnunet.py"
+    path.write_text(path.read_text() + "\nEDITED = True\n")
+    assert "convert_dataset" in project.planned()
+
+
+def test_another_wording_of_logs_evaluates_no_case_again(project):
+    path = project.folder / "workflow/scripts/segflow/jobs/logs.py"
+    path.write_text(path.read_text().replace("job failed", "the job failed"))
+    folder = project.results / "hippocampus/both/evaluation"
+    before = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.json")}
+    metrics = "results/hippocampus/both/metrics.csv"
+    assert "evaluate_predictor" in project.planned(metrics)
+    project.snakemake("--forcerun", "evaluate_predictor", "--until", "evaluate_predictor", metrics)
+    assert {path.name: path.stat().st_mtime_ns for path in folder.glob("*.json")} == before
 
 
 def test_a_changed_plot_style_redraws_only(project):

@@ -18,7 +18,11 @@ import pytest
 from project import MODELS, ROOT, make_project
 from slurm import Cluster, missing
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(missing()), reason=missing())]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.long,
+    pytest.mark.skipif(bool(missing()), reason=missing()),
+]
 # A first look after that many seconds, then after 15 and 25 more; a job takes ten or more.
 PATIENCE = ["--slurm-init-seconds-before-status-checks", "5", "--latency-wait", "2"]
 QUEUE = """

@@ -1,4 +1,4 @@
-"""Names that belong together: rules, scripts, modules, logs, targets and the page about the architecture."""
+"""Names that belong together: rules, scripts, modules, logs and the page about them."""
 
 import re
 

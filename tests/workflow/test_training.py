@@ -13,18 +13,8 @@ import pandas as pd
 import pytest
 import torch
 
-from project import TINY, make_project
-
 pytestmark = pytest.mark.slow
 FOLDER = "nnUNet_results/Dataset004_hippocampus/SegflowTrainer__long__3d_fullres/fold_0"
-LONG = {
-    **TINY,
-    "title": "A training long enough to be interrupted",
-    "configuration": "3d_fullres",
-    "overrides": {"base_features": 4},
-    "training": {**TINY["training"], "epochs": 4, "iterations_per_epoch": 6},
-}
-
 
 PEER = """
 import random, numpy, torch
@@ -41,17 +31,17 @@ trainer.run_training()
 """
 
 
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory):
-    """A project with one model, ready to be trained."""
-    project = make_project(tmp_path_factory.mktemp("prepared") / "project", {"long": LONG})
-    project.snakemake("preprocess", "split", "plan")
+@pytest.fixture
+def project(prepared, tmp_path):
+    project = prepared.copy(tmp_path / "project")
+    project.configure(models=["long"], ensembles={})
     return project
 
 
-@pytest.fixture
-def project(prepared, tmp_path):
-    return prepared.copy(tmp_path / "project")
+def change(project, **training) -> None:
+    """Change settings of the training and plan it anew."""
+    project.edit("config/models/long.yaml", lambda model: model["training"].update(training))
+    project.snakemake("plan")
 
 
 def start(project, *options: str) -> subprocess.Popen:
@@ -193,10 +183,8 @@ def test_a_finished_training_is_not_repeated(undisturbed, tmp_path):
     assert (project.results / FOLDER / "checkpoint_final.pth").stat().st_mtime_ns != before
 
 
-def test_a_training_that_does_not_improve_is_stopped_early(tmp_path):
-    training = {**LONG["training"], "patience": 2, "learning_rate": 1e-9, "epochs": 50}
-    project = make_project(tmp_path / "project", {"long": {**LONG, "training": training}})
-    project.snakemake("preprocess", "split", "plan")
+def test_a_training_that_does_not_improve_is_stopped_early(project):
+    change(project, patience=2, learning_rate=1e-9, epochs=50)
     assert "stopped early: best epoch" in train(project)
     manifest = json.loads((project.folder / "training.json").read_text())
     assert manifest["epochs"] < 50
@@ -211,14 +199,11 @@ def test_a_gpu_that_is_not_there_is_an_error(project):
     assert "device is 'cuda', but PyTorch finds none here; use auto or cpu" in text
 
 
-def test_the_schedule_of_nnunet_is_nnunets_own(tmp_path):
+def test_the_schedule_of_nnunet_is_nnunets_own(project):
     """The plain schedule gives the weights that nnU-Net's trainer gives from the same seed."""
-    model = {**LONG, "training": {**LONG["training"], "schedule": "nnunet", "epochs": 1}}
-    model["training"]["augmentation"] = "nnunet"
-    project = make_project(tmp_path / "project", {"long": model})
-    project.snakemake("preprocess", "split", "plan")
+    change(project, schedule="nnunet", epochs=1, augmentation="nnunet")
     train(project)
-    script = tmp_path / "peer.py"
+    script = project.folder / "peer.py"
     script.write_text(PEER)
     folders = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
     environment = {name: str(project.results / name) for name in folders}
