@@ -55,7 +55,7 @@ def ours(project: Project, *targets: str) -> Cost:
 def alone(function: str, *arguments: str | Path | int) -> Cost:
     """Run ``MODULE.FUNCTION`` of this folder in a process of its own."""
     cost = Cost()
-    paths = (HERE, ROOT / "tests", ROOT / "workflow/scripts")
+    paths = (HERE, ROOT / "tests/helpers", ROOT / "workflow/scripts")
     cost.environment["PYTHONPATH"] = os.pathsep.join(map(str, paths))
     module, name = function.split(".")
     code = f"import sys, {module}; {module}.{name}(*sys.argv[1:])"

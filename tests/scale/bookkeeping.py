@@ -149,7 +149,6 @@ def evaluate(folder: Path, n: int) -> None:
             tolerances_mm=dict.fromkeys(LABELS, 1.0),
             lesion_rule=None,
             raw=folder / "converted",
-            code="code",
             threads=WORKERS,
             memory_mb=8000,
             metrics=folder / "predictor/metrics.csv",

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from measure import ROOT
 
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "tests/helpers"))
 sys.path.insert(0, str(ROOT / "workflow/scripts"))
 
 from segflow.files.cases import read_rows
