@@ -24,18 +24,18 @@ WHEELS = [
     "acvl-utils",
     "batchgenerators",
     "batchgeneratorsv2",
-    "blosc2",
-    "connected-components-3d",
     "dynamic-network-architectures",
+    "nnunetv2",
+    "blosc2",
+    "ndindex",
+    "numexpr",
+    "connected-components-3d",
     "edt",
     "isal",
+    "nibabel",
+    "pydicom",
     "jsonschema",
     "jsonschema-specifications",
-    "ndindex",
-    "nibabel",
-    "nnunetv2",
-    "numexpr",
-    "pydicom",
     "referencing",
     "rpds-py",
 ]
@@ -64,7 +64,7 @@ MODELS = {
         "training": {**COMMON["training"], **TINY["training"], "epochs": 3},
     },
 }
-N_CASES, N_FOLDS = 24, 2
+N_CASES, N_FOLDS = 16, 2
 
 
 def gather_wheels(folder: Path) -> None:

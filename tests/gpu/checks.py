@@ -80,7 +80,10 @@ def check_leases(bench: Bench) -> Iterator[Row]:
         text = experiment.status()
         seconds = time.perf_counter() - start
         pattern = rf"{experiment.model} fold 0 +running +\d+/{MANY_EPOCHS} .*{re.escape(bench.gpu)}"
-        yield Row("make status shows the training", seconds, "s", ok=bool(re.search(pattern, text)))
+        shown = bool(re.search(pattern, text))
+        if not shown:
+            print(text)
+        yield Row("make status shows the training", seconds, "s", ok=shown)
         message = f"waiting for a GPU; leased: {bench.gpu} by process {job.process.pid} "
         with experiment.training(1) as other:
             other.wait_for(lambda: "waiting for a GPU" in other.said)

@@ -20,6 +20,7 @@ import torch
 from segflow.models.progress import read_progress
 from segflow.run.record import FOLDER, STARTED, Job, write_event, write_start
 
+ROOT = Path(__file__).parents[2]
 DATASET, NNUNET_NAME = "hippocampus", "Dataset004_hippocampus"
 CONFIGURATION = "3d_fullres"
 PREPROCESSED = "nnUNetPlans_3d_fullres"
@@ -51,16 +52,16 @@ class Running:
         end = time.monotonic() + PATIENCE_SECONDS
         while not happened():
             if not self.is_alive or time.monotonic() > end:
-                state = "runs on without it" if self.is_alive else "ended before"
-                raise RuntimeError(
-                    f"{self.log.name}: the job {state}; it said: {self.said[-1500:]}"
-                )
+                self.fail("runs on without it" if self.is_alive else "ended before")
             time.sleep(0.05)
 
     def finish(self) -> None:
         """Wait for the end, which must be a good one."""
         if self.process.wait(PATIENCE_SECONDS):
-            raise RuntimeError(f"{self.log.name}: the job failed; it said: {self.said[-1500:]}")
+            self.fail("failed")
+
+    def fail(self, what: str) -> None:
+        raise RuntimeError(f"{self.log}: the job {what}; it said:\n{self.said[-3000:]}")
 
     def survivors(self) -> int:
         """Return how many of its processes live on, a moment after its end."""
@@ -207,9 +208,11 @@ class Bench:
         """Return an experiment of its own for a check."""
         folder = self.work / name
         shutil.copytree(self.source, folder)
+        # The library looks for the configuration beside itself.
+        shutil.copytree(ROOT / "workflow", folder / "workflow")
         environment = {
             **os.environ,
-            "PYTHONPATH": os.pathsep.join(self.paths),
+            "PYTHONPATH": os.pathsep.join([*self.paths, str(folder / "workflow/scripts")]),
             "SEGFLOW_GPU_LEASES": str(folder / "leases"),
             "nnUNet_compile": "false",
         }

@@ -44,8 +44,8 @@ def main(arguments: list[str] | None = None) -> None:
     if not (BUNDLE / "project").is_dir():
         sys.exit(f"{BUNDLE.name}/project is not there; run make gpu-bundle where there is network")
     with tempfile.TemporaryDirectory() as folder:
-        paths = [*prepare_imports(Path(folder) / "site"), str(HERE), str(ROOT / "workflow/scripts")]
-        sys.path[:0] = paths
+        paths = [*prepare_imports(Path(folder) / "site"), str(HERE)]
+        sys.path[:0] = [*paths, str(ROOT / "workflow/scripts")]
         sys.exit(run_checks(options.checks, Path(folder), paths, rehearsal=not there))
 
 
@@ -66,6 +66,10 @@ def run_checks(names: list[str], work: Path, paths: list[str], rehearsal: bool) 
     from checks import CHECKS, Row
     from experiment import Bench, fake_gpu, find_gpu
 
+    from segflow.jobs.processes import end_cleanly
+
+    end_cleanly()  # so that a limit of time leaves no trainings behind
+
     gpu = fake_gpu(work / "bin") if rehearsal else find_gpu()
     bench = Bench(BUNDLE / "project", work, paths, rehearsal, gpu)
     folder = ROOT / "results"
@@ -73,7 +77,7 @@ def run_checks(names: list[str], work: Path, paths: list[str], rehearsal: bool) 
     about = describe_machine(rehearsal)
     (folder / "gpu.json").write_text(json.dumps(about, indent=2) + "\n")
     print(json.dumps(about), flush=True)
-    n_failed = 0
+    n_failed, good = 0, REHEARSED if rehearsal else "yes"
     with (folder / "gpu.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, [field.name for field in fields(Row)])
         writer.writeheader()
@@ -81,18 +85,15 @@ def run_checks(names: list[str], work: Path, paths: list[str], rehearsal: bool) 
             start = time.monotonic()
             for row in rows_of(CHECKS[name], bench, Row):
                 n_failed += not row.ok
-                line = {
-                    **asdict(row),
-                    "ok": "no" if not row.ok else REHEARSED if rehearsal else "yes",
-                }
+                line = asdict(row) | {"ok": good if row.ok else "no"}
                 line |= {k: f"{v:.4g}" for k, v in line.items() if isinstance(v, float)}
                 writer.writerow(line)
                 file.flush()
                 print(" | ".join(map(str, line.values())), flush=True)
             print(f"  {name}: {time.monotonic() - start:.0f} s", flush=True)
-    if out := os.environ.get("OUT"):
-        for name in ("gpu.csv", "gpu.json"):
-            shutil.copy(folder / name, out)
+            if out := os.environ.get("OUT"):
+                for written in folder.glob("gpu.*"):
+                    shutil.copy(written, out)
     return n_failed
 
 
