@@ -11,8 +11,8 @@ from statistics import median
 
 import numpy as np
 import torch
-from experiment import CONFIGURATION, NNUNET_NAME, Bench, Experiment
 
+from experiment import CONFIGURATION, NNUNET_NAME, Bench, Experiment
 from segflow.files.content import file_sha256, read_json
 from segflow.images.probabilities import read_probabilities
 from segflow.jobs.devices import read_leases

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from experiment import CONFIGURATION, DATASET, NNUNET_NAME, PREPROCESSED
 
+from experiment import CONFIGURATION, DATASET, NNUNET_NAME, PREPROCESSED
 from segflow.files.content import read_json
 from segflow.models.nnunet import use_folders
 from segflow.models.prediction import load_predictor, predict_fold, to_probabilities

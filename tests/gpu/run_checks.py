@@ -1,4 +1,4 @@
-"""What holds on a machine with a GPU, shown without network and without the environment.
+"""Run the checks for a machine with a GPU, without network and without the environment.
 
 Run by `make gpu`, or by hand with the names of the checks to run (see ``CHECKS``). It needs what
 `make gpu-bundle` gathered. Prints a table and writes it to ``results/gpu.csv``, and to the folder
@@ -65,11 +65,9 @@ def run_checks(names: list[str], work: Path, paths: list[str], rehearsal: bool) 
     """Run checks one after the other, and write their table; return the number that failed."""
     from checks import CHECKS, Row
     from experiment import Bench, fake_gpu, find_gpu
-
     from segflow.jobs.processes import end_cleanly
 
     end_cleanly()  # so that a limit of time leaves no trainings behind
-
     gpu = fake_gpu(work / "bin") if rehearsal else find_gpu()
     bench = Bench(BUNDLE / "project", work, paths, rehearsal, gpu)
     folder = ROOT / "results"
