@@ -50,7 +50,7 @@ def start(project, *options: str) -> subprocess.Popen:
     command = [
         sys.executable,
         "-m",
-        "segflow.models.training",
+        "train_fold",
         "--nnunet-name",
         "Dataset004_hippocampus",
     ]
