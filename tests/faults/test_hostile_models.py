@@ -192,7 +192,7 @@ def test_a_model_with_code_in_its_checkpoint_is_not_installed(tmp_path, marker):
     save_evil(tmp_path / "evil.pth", marker, legacy=False)
     archive = pack(tmp_path, (tmp_path / "evil.pth").read_bytes())
     with pytest.raises(ValueError, match=r"checkpoint_final\.pth: .* could run code"):
-        install(archive, "", tmp_path / "results")
+        install(archive, "", {}, tmp_path / "results")
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_a_model_with_code_in_its_checkpoint_is_not_installed(tmp_path, marker):
 )  # fmt: skip
 def test_an_archive_that_is_no_model_is_refused(tmp_path, changes, configuration, said):
     with pytest.raises(ValueError, match=said):
-        install(pack(tmp_path, **changes), configuration, tmp_path / "results")
+        install(pack(tmp_path, **changes), configuration, {}, tmp_path / "results")
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_the_folds_of_an_archive_are_those_that_nnunet_takes(tmp_path, others, f
     checkpoint = (tmp_path / "checkpoint.pth").read_bytes()
     more = {f"{MODEL}/fold_{fold}/checkpoint_final.pth": checkpoint for fold in others}
     archive = pack(tmp_path, checkpoint, plans={"configurations": {"2d": {}}}, **more)
-    assert install(archive, "", tmp_path / "results") == folds
+    assert install(archive, "", {}, tmp_path / "results") == folds
 
 
 @pytest.mark.parametrize("kind", ["dataset", "model"])
@@ -237,6 +237,6 @@ def test_yaml_makes_no_objects(tmp_path, monkeypatch, marker, kind):
     folder = tmp_path / "config" / f"{kind}s"
     folder.mkdir(parents=True)
     (folder / "evil.yaml").write_text(f"title: !!python/object/apply:os.mkdir ['{marker}']\n")
-    monkeypatch.setattr("segflow.run.configuration.PROJECT", tmp_path)
+    monkeypatch.setattr("segflow.run.descriptions.PROJECT", tmp_path)
     with pytest.raises(ValueError, match=r"evil\.yaml: not valid YAML"):
         load_descriptions(kind)

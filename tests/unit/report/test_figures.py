@@ -27,7 +27,8 @@ def no_figures_are_left_open():
 def progress():
     values = [1.0, 0.5, 0.25]
     names = ["train_loss", "val_loss", "score", "score_average", "learning_rate", "seconds"]
-    return pd.DataFrame({"epoch": range(3), **dict.fromkeys(names, values)})
+    named = {"score_name": ["pseudo Dice"] * 3}
+    return pd.DataFrame({"epoch": range(3), **dict.fromkeys(names, values), **named})
 
 
 @pytest.fixture

@@ -129,7 +129,7 @@ def draw_message(text: str) -> Figure:
 
 
 def draw_training(progress: "dict[int, pd.DataFrame]", title: str) -> Figure:
-    """Draw loss, pseudo Dice, learning rate and seconds per epoch of every fold.
+    """Draw loss, score, learning rate and seconds per epoch of every fold.
 
     Parameters
     ----------
@@ -148,9 +148,10 @@ def draw_training(progress: "dict[int, pd.DataFrame]", title: str) -> Figure:
             axes[1].plot(epoch, table["score_average"], color=colour, label=f"fold {fold}")
             axes[2].plot(epoch, table["learning_rate"], color=colour)
             axes[3].plot(epoch, table["seconds"], color=colour)
+        names = sorted({name for table in progress.values() for name in table["score_name"]})
         labels = [
             "loss (training solid, validation dotted)",
-            "pseudo Dice (pale) and moving average",
+            f"{' and '.join(names)} (pale) and moving average",
             "learning rate",
             "seconds per epoch",
         ]
