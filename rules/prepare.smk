@@ -37,8 +37,10 @@ rule find_near_duplicates:
         code=code_key("find_near_duplicates"),
         converter=converter_key,
         state=raw_state,
+        converted=lambda wildcards: RUN.converted(wildcards.dataset),
+        # A function of the output is not tracked: words and places change nothing.
         raw=lambda wildcards, output: str(RUN.raw_folder(wildcards.dataset)),
-        dataset=lambda wildcards: RUN.description(wildcards.dataset),
+        dataset=lambda wildcards, output: RUN.datasets[wildcards.dataset],
     script:
         "../workflow/scripts/find_near_duplicates.py"
 
@@ -66,13 +68,38 @@ rule convert_dataset:
         code=code_key("convert_dataset"),
         converter=converter_key,
         state=raw_state,
-        # A function of the output is not tracked: it does not matter where the files lie.
+        converted=lambda wildcards: RUN.converted(wildcards.dataset),
         raw=lambda wildcards, output: str(RUN.raw_folder(wildcards.dataset)),
-        dataset=lambda wildcards: RUN.description(wildcards.dataset),
+        dataset=lambda wildcards, output: RUN.datasets[wildcards.dataset],
         rule=lambda wildcards: RUN.part_rule(wildcards.dataset),
         folder=nnunet_raw,
     script:
         "../workflow/scripts/convert_dataset.py"
+
+
+rule describe_dataset:
+    """Write nnU-Net's description of a data set, with all names."""
+    input:
+        cases="<results>/{dataset}/cases/train.csv",
+    output:
+        description="<results>/{dataset}/dataset.json",
+    log:
+        "<logs>/{dataset}/describe_dataset.log",
+    benchmark:
+        "<benchmarks>/{dataset}/describe_dataset.tsv"
+    priority: 100
+    conda:
+        "../envs/segflow.yaml"
+    resources:
+        mem_mb=mem_mb(1000),
+        runtime=minutes(10),
+    params:
+        code=code_key("describe_dataset"),
+        dataset=lambda wildcards: RUN.datasets[wildcards.dataset],
+        results=results_folder,
+        nnunet_name=nnunet_name,
+    script:
+        "../workflow/scripts/describe_dataset.py"
 
 
 rule gather_cases:

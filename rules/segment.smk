@@ -33,7 +33,7 @@ if "archive" in config.get("new_images", {}):
             "python -m segment_with_archive --archive {input.archive:q}"
             " --configuration={params.configuration:q} --images {params.images:q}"
             " --device {params.device} --threads {threads} --memory-mb {resources.mem_mb}"
-            " --manifest {output.manifest:q} > {log} 2> >(tee -a {log} >&2)"
+            " --manifest {output.manifest:q} > {log:q} 2> >(tee -a {log:q} >&2)"
 
 elif "new_images" in config:
 
@@ -70,19 +70,19 @@ elif "new_images" in config:
             dataset=config["new_images"]["dataset"],
             results=results_folder,
             device=config["device"],
-            members=" ".join(
+            members=[
                 f"{model}:{weight}"
                 for model, weight in RUN.predictors[config["new_images"]["predictor"]].items()
-            ),
-            folds=" ".join(str(fold) for fold in RUN.folds),
+            ],
+            folds=RUN.folds,
             gpu_share=lambda wildcards, input: min(
                 RUN.models[model]["gpu_share"]
                 for model in RUN.predictors[config["new_images"]["predictor"]]
             ),
         shell:
             "python -m segment_images --images {params.images:q} --dataset {params.dataset}"
-            " --nnunet-name {params.nnunet_name} --results {params.results}"
+            " --nnunet-name {params.nnunet_name} --results {params.results:q}"
             " --members {params.members} --folds {params.folds}"
-            " --postprocessing {input.postprocessing} --device {params.device}"
+            " --postprocessing {input.postprocessing:q} --device {params.device}"
             " --gpu-share {params.gpu_share} --threads {threads} --memory-mb {resources.mem_mb}"
-            " --manifest {output.manifest:q} > {log} 2> >(tee -a {log} >&2)"
+            " --manifest {output.manifest:q} > {log:q} 2> >(tee -a {log:q} >&2)"

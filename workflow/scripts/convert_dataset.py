@@ -6,7 +6,6 @@ from pathlib import Path
 from segflow.datasets.conversion import (
     Target,
     convert_cases,
-    make_dataset_json,
     raise_problems,
     remove_other_cases,
 )
@@ -53,8 +52,6 @@ def main(
     reported = (catalogue.problems + leaks if part == "train" else errors) + reported
     raise_problems(reported, str(raw))
     remove_other_cases(chosen, part, target)
-    if part == "train":
-        write_json(folder / "dataset.json", make_dataset_json(dataset, len(converted)))
     write_rows(problems, map(asdict, reported), [field.name for field in fields(Problem)])
     counted = cases_of_part(dataset, raw, rule, part)
     unread = {path for case in counted for path in case.files} - sha256.keys()

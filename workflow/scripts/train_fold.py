@@ -2,7 +2,6 @@
 
 import argparse
 import math
-import shutil
 import sys
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from segflow.jobs.folder_leases import held
 from segflow.jobs.interruption import Interrupted
 from segflow.jobs.processes import end_cleanly
 from segflow.jobs.time_limits import warned_before_limit
+from segflow.models.checkpoints import set_aside
 from segflow.models.nnunet import use_folders
 from segflow.models.progress import read_progress, write_progress
 from segflow.models.training import (
@@ -84,7 +84,7 @@ def _train(options: argparse.Namespace, plans: dict, fold: dict, folder: Path) -
         device.type,
     )
     if options.fresh:
-        shutil.rmtree(folder, ignore_errors=True)
+        set_aside(folder, forget=True)
     try:
         train_fold(
             options.results,

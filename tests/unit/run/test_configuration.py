@@ -271,16 +271,19 @@ def test_names_and_folders_of_a_data_set(tmp_path):
     assert elsewhere.raw_folder("hippocampus") == Path(tmp_path)
 
 
-def test_converted_files_depend_on_no_key_of_evaluation_and_no_order_of_keys():
+def test_converted_files_depend_on_no_key_of_evaluation_no_words_and_no_order_of_keys():
     run = Run(configuration())
     dataset = run.datasets["hippocampus"]
-    before = run.description("hippocampus")
+    before = run.converted("hippocampus")
     assert "surface_tolerance_mm" in dataset
     dataset["surface_tolerance_mm"] = 5
     dataset["channels"] = dataset.pop("channels")
-    assert list(run.description("hippocampus").items()) == list(before.items())
+    assert list(run.converted("hippocampus").items()) == list(before.items())
+    dataset |= {"title": "Another", "raw": "elsewhere", "channels": ["T1"]}
+    dataset["labels"] = {"background": 0, "tail": 2, "head": 1}
+    assert run.converted("hippocampus") == before
     dataset["channels"] = ["CT"]
-    assert run.description("hippocampus") != before
+    assert run.converted("hippocampus") != before
 
 
 def test_an_ensemble_gets_a_readable_title():
@@ -432,9 +435,9 @@ def test_regions_are_measured_beside_the_labels(project):
     assert run.tolerances_mm("hippocampus") == tolerances
     del run.datasets["hippocampus"]["surface_tolerance_mm"]
     assert run.tolerances_mm("hippocampus") == {}
-    before = run.description("hippocampus")
+    before = run.converted("hippocampus")
     run.datasets["hippocampus"]["evaluated_regions"] = {}
-    assert run.description("hippocampus") == before
+    assert run.converted("hippocampus") == before
 
 
 @pytest.mark.parametrize(

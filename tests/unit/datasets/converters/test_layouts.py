@@ -9,6 +9,7 @@ from gather_cases import main as gather_cases
 from inbreast import make_inbreast
 from layouts import BREASTDM_DOUBLES, LAYOUTS
 from make_splits import main as make_splits
+from segflow.datasets.conversion import make_dataset_json
 from segflow.files.content import read_json
 from segflow.run.descriptions import load_descriptions
 from user_layouts import make_adni
@@ -98,6 +99,6 @@ def test_one_published_fold_cannot_become_two(tmp_path):
 
 def test_labels_of_brats_2021_become_consecutive(tmp_path):
     run("brats2021", tmp_path)
-    description = read_json(tmp_path / "converted" / "dataset.json")
+    description = make_dataset_json(load_descriptions("dataset")["brats2021"], 3)
     assert description["reading"]["label_values"] == {"4": 3}
     assert description["regions_class_order"] == [2, 1, 3]

@@ -3,6 +3,8 @@
 import csv
 from pathlib import Path
 
+from segflow.files.cases import write_rows
+
 COLUMNS = [
     "epoch",  # from 0
     "train_loss",
@@ -40,12 +42,7 @@ def read_progress(path: Path) -> list[Row]:
 
 def write_progress(path: Path, rows: list[Row]) -> None:
     """Write the rows of a training, atomically."""
-    temporary = path.with_suffix(".partial")
-    with temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
-    temporary.replace(path)
+    write_rows(path, rows, COLUMNS)
 
 
 def enter_epoch(path: Path, values: dict[str, float | str]) -> None:

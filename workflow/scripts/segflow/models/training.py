@@ -2,7 +2,6 @@
 
 import os
 import platform
-import shutil
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,13 +9,18 @@ from typing import TYPE_CHECKING
 import psutil
 import torch
 
-from segflow.files.content import (
-    content_key,
-    file_sha256,
-)
+from segflow.files.content import content_key, file_sha256, remove_partial
 from segflow.jobs.distributed import run_ranks
-from segflow.models.checkpoints import BEST, FINAL, find_start, read_checkpoint
+from segflow.models.checkpoints import (
+    BEST,
+    FINAL,
+    find_start,
+    read_checkpoint,
+    set_aside,
+    take_back,
+)
 from segflow.models.loading import check_shared_memory, patch_megabytes, plan_loading
+from segflow.models.model_plans import resumable
 from segflow.models.progress import read_progress
 
 if TYPE_CHECKING:
@@ -70,15 +74,15 @@ def training_identity(
         raise ValueError(f"cases of the fold are not preprocessed: {', '.join(missing[:5])}")
     settings = plans["segflow"]
     configuration = plans["configurations"][settings["configuration"]]
-    resumable = {k: v for k, v in settings["training"].items() if k != "checkpoint_minutes"}
+    training = resumable(settings["training"])
     if n_gpus > 1:
-        resumable["n_gpus"] = n_gpus
+        training["n_gpus"] = n_gpus
     data = {name: [keys[name], previous.get(name)] for name in (*fold["train"], *fold["val"])}
     return {
         "data": content_key(data),
         "split": content_key(fold),
         "plans": content_key(settings["configuration"], configuration),
-        "settings": content_key(resumable),
+        "settings": content_key(training),
         "seed": str(settings["seed"]),
         "procedure": str(PROCEDURE),
     }
@@ -160,8 +164,8 @@ def train_fold(
 ) -> Path:
     """Train a fold to its end and return its folder.
 
-    A finished training with the same identity is left as it is, an interrupted one goes on, any
-    other is removed and started anew.
+    A finished training with the same identity is left as it is, an interrupted one goes on, also
+    if it was set aside; any other is set aside and the training starts anew.
 
     Raises
     ------
@@ -169,13 +173,16 @@ def train_fold(
         If a signal stops it; the next call goes on from there.
     """
     folder = fold_folder(results, nnunet_name, plans, fold)
-    finished = read_checkpoint(folder / FINAL)
-    if finished and finished["identity"] == identity and (folder / BEST).exists():
+    remove_partial(folder)
+    start = find_start(folder, identity)
+    if start is None and not _is_finished(folder, identity):
+        take_back(folder, identity)
+        start = find_start(folder, identity)
+    if _is_finished(folder, identity):
         print(f"{folder / FINAL}: made from the same data, plans and settings; nothing to train")
         return folder
-    start = find_start(folder, identity)
     if start is None:
-        shutil.rmtree(folder, ignore_errors=True)
+        set_aside(folder)
     else:
         print(f"{start}: training goes on from here", flush=True)
     arguments = (nnunet_name, plans, fold, identity, start)
@@ -184,6 +191,12 @@ def train_fold(
     else:
         run_trainer(*arguments, device)
     return folder
+
+
+def _is_finished(folder: Path, identity: dict[str, str]) -> bool:
+    """Say whether a training with this identity came to its end."""
+    finished = read_checkpoint(folder / FINAL)
+    return bool(finished) and finished["identity"] == identity and (folder / BEST).exists()
 
 
 def check_n_gpus(n_gpus: int, plans: dict, wanted: str) -> None:

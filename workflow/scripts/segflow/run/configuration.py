@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from segflow.files.content import content_key
-from segflow.files.labels import Labels, foreground
-from segflow.models.planners import PLANNERS
+from segflow.files.labels import Labels, foreground, label_values
+from segflow.models.model_plans import PLANNED, resumable
+from segflow.models.planners import PLANNERS, normalisation
 from segflow.run.descriptions import check_dataset, load_descriptions, load_published
 from segflow.run.schemas import PROJECT, check
 
 EVALUATION_KEYS = ("evaluated_regions", "surface_tolerance_mm", "lesions", "bands")  # of data sets
+
+# Of data sets: nothing that is computed depends on them.
+WORDS = ("title", "source", "license", "citation", "raw")
 
 PASSING = ("select", "new_images", "fresh", "pathvars")  # keys that change no result
 
@@ -227,13 +231,32 @@ class Run:
             return Path(self.config["raw_folders"][dataset]).absolute()
         return PROJECT / self.datasets[dataset]["raw"]
 
-    def description(self, dataset: str) -> dict[str, Any]:
-        """Return what a data set's converted files depend on: its description less evaluation.
+    def converted(self, dataset: str) -> dict[str, Any]:
+        """Return what all that is computed from a data set depends on, and no words.
 
-        The order of its keys means nothing.
+        It is the description less evaluation, with values for labels and normalisations for
+        channels. The order of its keys means nothing.
         """
-        described = sorted(self.datasets[dataset].items())
-        return {key: value for key, value in described if key not in EVALUATION_KEYS}
+        described = self.datasets[dataset]
+        content = {
+            **described,
+            "labels": label_values(described.get("labels", {})),
+            "channels": [normalisation(channel) for channel in described["channels"]],
+        }
+        left_out = (*EVALUATION_KEYS, *WORDS)
+        return {key: content[key] for key in sorted(content) if key not in left_out}
+
+    def planned(self, model: str) -> dict[str, Any]:
+        """Return what the plans of a model hold of its description."""
+        described = self.models[model]
+        return {key: described[key] for key in PLANNED if key in described}
+
+    def trained(self, model: str) -> dict[str, Any]:
+        """Return what a training depends on beyond its data and base plans."""
+        planned = self.planned(model)
+        del planned["prediction"]
+        planned["training"] = resumable(planned["training"])
+        return {**planned, "seed": self.config["seed"]}
 
     def measured(self, dataset: str) -> Labels:
         """Return the labels and regions that are evaluated."""
