@@ -92,6 +92,12 @@ def raw_state(wildcards) -> str:
     return raw_state_of(wildcards.dataset, wildcards.get("part", "all"))
 
 
+def new_images_state(wildcards) -> str:
+    """Return a key of the images to segment; their segmentations may lie among them."""
+    wanted = config["new_images"]
+    return folder_state(Path(wanted["folder"]), without=Path(wanted["output"]))
+
+
 def scored_lesions(wildcards) -> dict | None:
     """Return what counts as a lesion, if the search for post-processing scores their detection."""
     by_dice = config["postprocessing"]["objective"] == "dice"

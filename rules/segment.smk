@@ -11,7 +11,8 @@ if "archive" in config.get("new_images", {}):
         input:
             archive=config["new_images"]["archive"],
         output:
-            manifest="{output}/segmentations.csv".format(**config["new_images"]),
+            # What was segmented before stays there until it is segmented anew.
+            manifest=update("{output}/segmentations.csv".format(**config["new_images"])),
         log:
             "<logs>/segment_with_archive.log",
         benchmark:
@@ -25,7 +26,7 @@ if "archive" in config.get("new_images", {}):
             runtime=minutes(480),
         params:
             procedure=procedure("predictors.archives"),
-            state=folder_state(Path(config["new_images"]["folder"])),
+            state=new_images_state,
             images=config["new_images"]["folder"],
             device=config["device"],
             configuration=config["new_images"].get("configuration", ""),
@@ -50,7 +51,8 @@ elif "new_images" in config:
                 **config["new_images"]
             ),
         output:
-            manifest="{output}/segmentations.csv".format(**config["new_images"]),
+            # What was segmented before stays there until it is segmented anew.
+            manifest=update("{output}/segmentations.csv".format(**config["new_images"])),
         log:
             "<logs>/segment_images.log",
         benchmark:
@@ -64,7 +66,7 @@ elif "new_images" in config:
             runtime=minutes(480),
         params:
             procedure=procedure("predictors.segmentation"),
-            state=folder_state(Path(config["new_images"]["folder"])),
+            state=new_images_state,
             images=config["new_images"]["folder"],
             nnunet_name=RUN.nnunet_name(config["new_images"]["dataset"]),
             dataset=config["new_images"]["dataset"],

@@ -1,6 +1,6 @@
 """Check the published files of one part of a data set and convert them (rule `convert_dataset`)."""
 
-from dataclasses import asdict, fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 from segflow.datasets.conversion import (
@@ -8,11 +8,12 @@ from segflow.datasets.conversion import (
     convert_cases,
     raise_problems,
     remove_other_cases,
+    write_problems,
 )
 from segflow.datasets.near_duplicates import group_pairs, read_pairs
 from segflow.datasets.parts import PartRule, assign_parts, cases_of_part
-from segflow.datasets.sources import Problem, find_cases, record_sources
-from segflow.files.cases import write_cases, write_rows
+from segflow.datasets.sources import find_cases, record_sources
+from segflow.files.cases import write_cases
 from segflow.files.content import file_sha256, write_json
 from segflow.files.labels import foreground_values
 from segflow.jobs.logs import logged
@@ -52,7 +53,7 @@ def main(
     reported = (catalogue.problems + leaks if part == "train" else errors) + reported
     raise_problems(reported, str(raw))
     remove_other_cases(chosen, part, target)
-    write_rows(problems, map(asdict, reported), [field.name for field in fields(Problem)])
+    write_problems(problems, reported)
     counted = cases_of_part(dataset, raw, rule, part)
     unread = {path for case in counted for path in case.files} - sha256.keys()
     sha256 |= {path: file_sha256(path) for path in unread}

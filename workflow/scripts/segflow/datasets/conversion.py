@@ -1,14 +1,14 @@
 """Conversion of a published data set to nnU-Net's raw layout, with a check of every file."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from segflow.datasets.sources import Problem, SourceCase
-from segflow.files.cases import Case
+from segflow.files.cases import Case, write_rows
 from segflow.files.content import content_key, file_sha256, place_file
 from segflow.files.ledger import Ledger
 from segflow.images.nifti import SUFFIX, describe_difference, write_image
@@ -88,7 +88,7 @@ def convert_cases(
             cases.append(case)
     cases.sort(key=lambda case: case.case)
     problems += _duplicates(cases)
-    failed = {problem.case for problem in problems if problem.severity == "error"}
+    failed = failed_cases(problems)
     problems.sort(key=lambda problem: (problem.case, problem.file, problem.problem))
     return [case for case in cases if case.case not in failed], problems, sha256
 
@@ -392,6 +392,16 @@ def _n_not_finite(array: np.ndarray) -> int:
     if not np.issubdtype(array.dtype, np.floating):
         return 0
     return int(array.size - np.count_nonzero(np.isfinite(array)))
+
+
+def failed_cases(problems: Iterable[Problem]) -> set[str]:
+    """Return the cases with a problem that conversion cannot repair."""
+    return {problem.case for problem in problems if problem.severity == "error"}
+
+
+def write_problems(path: Path, problems: Iterable[Problem]) -> None:
+    """Write a table of problems."""
+    write_rows(path, map(asdict, problems), [field.name for field in fields(Problem)])
 
 
 def raise_problems(problems: list[Problem], where: str) -> None:

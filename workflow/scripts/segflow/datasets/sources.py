@@ -297,7 +297,7 @@ def _roles(raw: Path, cases: list[SourceCase]) -> list[list]:
     ]
 
 
-def folder_state(raw: Path, record: Path | None = None) -> str:
+def folder_state(raw: Path, record: Path | None = None, without: Path | None = None) -> str:
     """Return a key of the names, sizes and times of everything in a folder.
 
     Parameters
@@ -306,6 +306,8 @@ def folder_state(raw: Path, record: Path | None = None) -> str:
         The folder. If it is gone, the data set that was converted from it stands for it.
     record : Path or None
         Where conversion records the state of what it read.
+    without : Path or None
+        A folder that does not count.
     """
     if not raw.is_dir():
         try:
@@ -313,7 +315,10 @@ def folder_state(raw: Path, record: Path | None = None) -> str:
         except (OSError, ValueError, KeyError, TypeError):
             return "missing"
     files = {}
+    left_out = without and without.absolute()
     for path in sorted(path for path in raw.rglob("*") if path.is_file()):
+        if left_out and left_out in path.absolute().parents:
+            continue
         state = path.stat()
         files[str(path.relative_to(raw))] = [state.st_size, state.st_mtime_ns]
     return content_key(files)

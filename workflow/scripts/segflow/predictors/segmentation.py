@@ -10,15 +10,27 @@ from pathlib import Path
 import torch
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from segflow.datasets.conversion import Target, convert_cases, raise_problems, remove_other_cases
-from segflow.datasets.sources import SourceCase
+from segflow.datasets import conversion
+from segflow.datasets.conversion import (
+    Target,
+    convert_cases,
+    failed_cases,
+    raise_problems,
+    remove_other_cases,
+    write_problems,
+)
+from segflow.datasets.sources import Problem, SourceCase
 from segflow.files.cases import Case
-from segflow.files.content import read_own_json
+from segflow.files.code import module_key
+from segflow.files.content import content_key, file_sha256, place_file, read_own_json
 from segflow.files.folders import visible
+from segflow.files.labels import label_values
+from segflow.files.ledger import Ledger
 from segflow.files.manifests import write_manifest
 from segflow.images.nifti import SUFFIX
 from segflow.images.raw_files import image_ending
 from segflow.jobs.devices import choose_device
+from segflow.models import prediction, preprocessing
 from segflow.models.cascade import transfer_cases
 from segflow.models.prediction import load_predictor, predict_fold, prediction_keys
 from segflow.models.preprocessing import preprocess_cases
@@ -39,11 +51,13 @@ class Session:
         Folder of the finished run.
     dataset, nnunet_name : str
         The data set and nnU-Net's name of it.
+    members : dict of str to float
+        Weight of each model.
     folds : list of (int or str, ...)
         Trained folds. Of those that stand together the logits are averaged, as nnU-Net does; of
         these predictions the probabilities, as this run does.
-    cases : list of Case
-        The new images.
+    steps : dict
+        What the search for post-processing chose.
     work : Path
         Folder of intermediate files.
     device : torch.device
@@ -55,8 +69,9 @@ class Session:
     results: Path
     dataset: str
     nnunet_name: str
+    members: dict[str, float]
     folds: list[tuple[int | str, ...]]
-    cases: list[Case]
+    steps: dict
     work: Path
     device: torch.device
     threads: int
@@ -101,8 +116,10 @@ def find_images(folder: Path, n_channels: int) -> list[SourceCase]:
     ]
 
 
-def predict_members(session: Session, model: str, weight: float) -> dict[str, list[Member]]:
-    """Predict all cases with all folds of a model.
+def predict_members(
+    session: Session, cases: list[Case], model: str, weight: float
+) -> dict[str, list[Member]]:
+    """Predict cases with all folds of a model.
 
     Returns
     -------
@@ -115,7 +132,7 @@ def predict_members(session: Session, model: str, weight: float) -> dict[str, li
     configuration = settings["configuration"]
     data = session.work / "preprocessed" / manager.get_configuration(configuration).data_identifier
     preprocessed = preprocess_cases(
-        session.cases,
+        cases,
         session.work / "raw",
         session.dataset_json,
         manager,
@@ -128,12 +145,12 @@ def predict_members(session: Session, model: str, weight: float) -> dict[str, li
     if settings["previous_model"]:
         earlier = settings["previous_model"]
         source = session.work / earlier / "label_maps"
-        sources = combine(session, predict_members(session, earlier, 1.0), source)
+        sources = combine(session, predict_members(session, cases, earlier, 1.0), source)
         previous = session.work / model / "previous_stage"
         previous_keys = transfer_cases(
             sources, source, data, preprocessed, previous, manager, configuration, session.threads
         )
-    members: dict[str, list[Member]] = {case.case: [] for case in session.cases}
+    members: dict[str, list[Member]] = {case.case: [] for case in cases}
     for folds in session.folds:
         trained = {
             fold: session.results / session.dataset / model / f"fold_{fold}" / "training.json"
@@ -180,6 +197,8 @@ def segment(
 ) -> None:
     """Segment a folder of images, once nobody else may write to the folder or use the GPU.
 
+    Images that were segmented before in the same way stay as they are.
+
     Parameters
     ----------
     options : Namespace
@@ -196,37 +215,108 @@ def segment(
         Trained folds; see `Session`.
     postprocessing : Path
         The chosen steps of post-processing.
+
+    Raises
+    ------
+    ValueError
+        At the end, if images could not be read: the others are segmented, ``problems.csv``
+        lists them.
     """
     device = choose_device(options.device)
     if device.type == "cpu":
         torch.set_num_threads(options.threads)
     output = options.manifest.parent
-    dataset_json = read_own_json(results / "nnUNet_raw" / nnunet_name / "dataset.json")
-    n_channels = len(dataset_json["channel_names"])
-    sources = find_images(options.images, n_channels)
-    rules = dataset_json["reading"]
-    target = Target(options.images, work / "raw", n_channels, frozenset({0}), rules)
-    cases, problems, _ = convert_cases(sources, target, options.threads)
-    raise_problems(problems, str(options.images))
-    remove_other_cases(sources, "test", target)
     session = Session(
         results=results,
         dataset=dataset,
         nnunet_name=nnunet_name,
+        members=dict(_split_weight(member) for member in members),
         folds=folds,
-        cases=cases,
+        steps=read_own_json(postprocessing),
         work=work,
         device=device,
         threads=options.threads,
         memory_mb=options.memory_mb,
     )
-    found: dict[str, list[Member]] = {case.case: [] for case in cases}
-    for member in members:
-        model, weight = member.rsplit(":", 1)
-        for case, predicted in predict_members(session, model, float(weight)).items():
-            found[case] += predicted
-    keys = combine(session, found, work / "label_maps")
-    choice = read_own_json(postprocessing)
-    keys = postprocess_cases(keys, work / "label_maps", output, choice, options.threads)
+    sources = find_images(options.images, len(session.dataset_json["channel_names"]))
+    request = request_key(session)
+    keys = {source.case: _case_key(request, source) for source in sources}
+    finished = Ledger(output)
+    finished.prune(keys)
+    waiting = finished.waiting(keys)
+    print(f"segment: {len(keys) - len(waiting)} of {len(keys)} images are segmented", flush=True)
+    chosen = [source for source in sources if source.case in waiting]
+    problems = _segment_waiting(session, options.images, chosen)
+    for case in sorted(set(waiting) - failed_cases(problems)):
+        path = output / f"{case}{SUFFIX}"
+        place_file(work / "segmented" / path.name, path)
+        finished.enter(case, keys[case], [path])
     shutil.rmtree(work)
+    write_problems(output / "problems.csv", problems)
+    for case in failed_cases(problems):
+        del keys[case]
     write_manifest(options.manifest, keys)
+    raise_problems(problems, f"{options.images}: {len(keys)} of {len(sources)} images segmented")
+
+
+def _split_weight(member: str) -> tuple[str, float]:
+    """Read ``MODEL:WEIGHT``."""
+    model, weight = member.rsplit(":", 1)
+    return model, float(weight)
+
+
+def request_key(session: Session) -> str:
+    """Return a key of everything but the image that a segmentation is made from."""
+    described = session.dataset_json
+    models = []
+    for model, weight in session.members.items():
+        while model:
+            folder = session.results / session.dataset / model
+            plans = read_own_json(folder / "plans.json")
+            trained = [
+                read_own_json(folder / f"fold_{fold}/training.json")["checkpoints"]
+                for folds in session.folds
+                for fold in folds
+            ]
+            models.append((plans, trained, weight))
+            model = plans["segflow"]["previous_model"]  # of a cascade
+    return content_key(
+        PROCEDURE,
+        *(module.PROCEDURE for module in (conversion, preprocessing, prediction)),
+        module_key("predictors.steps"),
+        models,
+        session.folds,
+        session.steps["steps"],
+        label_values(described["labels"]),
+        described.get("regions_class_order"),
+        described["reading"],
+    )
+
+
+def _case_key(request: str, source: SourceCase) -> str:
+    """Return a key of a segmentation; of an image that cannot be read, one of its name."""
+    try:
+        return content_key(request, [file_sha256(path) for path in source.image_files])
+    except OSError:
+        return content_key(request, source.case)
+
+
+def _segment_waiting(session: Session, images: Path, sources: list[SourceCase]) -> list[Problem]:
+    """Segment images into ``segmented`` of the work folder; return what was wrong with others."""
+    if not sources:
+        return []
+    described = session.dataset_json
+    n_channels = len(described["channel_names"])
+    target = Target(images, session.work / "raw", n_channels, frozenset({0}), described["reading"])
+    cases, problems, _ = convert_cases(sources, target, session.threads)
+    remove_other_cases(sources, "test", target)
+    if cases:
+        found: dict[str, list[Member]] = {case.case: [] for case in cases}
+        for model, weight in session.members.items():
+            for case, predicted in predict_members(session, cases, model, weight).items():
+                found[case] += predicted
+        maps = session.work / "label_maps"
+        keys = combine(session, found, maps)
+        segmented = session.work / "segmented"
+        postprocess_cases(keys, maps, segmented, session.steps, session.threads)
+    return problems

@@ -155,6 +155,12 @@ class Run:
 
     def _check_new_images(self, wanted: dict) -> None:
         ours, theirs = {"dataset", "predictor"}, {"archive", "configuration"}
+        if Path(wanted["output"]).resolve() == Path(wanted["folder"]).resolve():
+            raise ValueError(
+                f"configuration: new_images.output: {wanted['output']} is the folder of the "
+                "images, whose files the segmentations would replace; allowed is any other, also "
+                "inside it"
+            )
         if "archive" in wanted:
             if mixed := sorted(ours & wanted.keys()):
                 raise ValueError(
