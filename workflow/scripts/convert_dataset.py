@@ -10,6 +10,7 @@ from segflow.datasets.conversion import (
     raise_problems,
     remove_other_cases,
 )
+from segflow.datasets.leaks import find_copies
 from segflow.datasets.near_duplicates import group_pairs, read_pairs
 from segflow.datasets.parts import PartRule, assign_parts, cases_of_part
 from segflow.datasets.sources import Problem, find_cases, record_sources
@@ -47,6 +48,7 @@ def main(
     values = frozenset({0, *foreground_values(dataset.get("labels", {}))})
     target = Target(raw, folder, len(dataset["channels"]), values, dataset["reading"])
     converted, reported, sha256 = convert_cases(chosen, target, workers)
+    reported += find_copies(converted, rule["published"])
     # What was found before the files were read is listed once, with the training cases.
     here = {case.case for case in chosen}
     errors = [p for p in catalogue.problems if p.severity == "error" and p.case in here]

@@ -15,6 +15,7 @@ from segflow.datasets.conversion import (
     remove_other_cases,
 )
 from segflow.datasets.sources import Problem, SourceCase
+from segflow.files.content import read_json, write_json
 from segflow.images.nifti import describe_difference, read_image, read_labels
 
 SHAPE = (2, 3, 4)
@@ -274,10 +275,15 @@ def test_the_number_of_channels_must_be_the_declared_one(add, target):
     assert problem.problem == "1 channels, but the data set declares 2"
 
 
-def test_one_image_under_two_names_is_refused(add, target):
-    cases, (problem,), _ = convert_cases([add("b"), add("a")], target, 1)
-    assert [case.case for case in cases] == ["a"]
-    assert (problem.case, problem.problem) == ("b", "the same image as case 'a'")
+def test_what_was_converted_before_voxels_were_compared_is_read_once_more(add, target):
+    source = add("a")
+    (case,), _, _ = convert_cases([source], target, 1)
+    record = target.folder / "imagesTr" / ".ledger" / "a.json"
+    known = read_json(record)
+    del known["facts"]["voxels"]
+    write_json(record, known)
+    assert convert_cases([source], target, 1)[0] == [case]
+    assert read_json(record)["facts"]["voxels"] == case.voxels != ""
 
 
 def test_an_empty_label_map_is_noted_and_kept(add, target):

@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from segflow.datasets.folds import check_folds, check_test_cases, make_folds
+from segflow.datasets.folds import check_folds, make_folds
 
 
 @pytest.fixture
@@ -109,18 +109,3 @@ def test_all_problems_are_in_one_message(four):
 
 def test_made_folds_pass_the_check(cases):
     check_folds(make_folds(cases, 4, seed=1), cases, 4, "splits.json")
-
-
-@pytest.mark.parametrize(
-    ("column", "what"),
-    [("case", "case"), ("image_sha256", "image"), ("patient", "patient"), ("group", "group")],
-)
-def test_test_cases_must_be_new(make_case, column, what):
-    training = make_case("a")
-    test = make_case("t", **{column: getattr(training, column)})
-    with pytest.raises(ValueError, match=f"test case '[at]' has the {what} of 'a'"):
-        check_test_cases([training], [make_case("new"), test])
-
-
-def test_new_test_cases_pass(make_case):
-    check_test_cases([make_case("a")], [make_case("t"), make_case("u")])

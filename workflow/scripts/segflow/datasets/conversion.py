@@ -11,12 +11,14 @@ from segflow.datasets.sources import Problem, SourceCase
 from segflow.files.cases import Case
 from segflow.files.content import content_key, file_sha256, place_file
 from segflow.files.ledger import Ledger
+from segflow.images.identity import voxel_key
 from segflow.images.nifti import SUFFIX, describe_difference, write_image
 from segflow.images.preparation import drop_blank_slices, prepare_mammogram
 from segflow.images.raw_files import Volume, is_clean, knows_its_grid, read_label_map, read_volume
 from segflow.jobs.workers import map_cases
 
 PROCEDURE = 1  # move it when converted files would differ
+FACTS = {"shape", "spacing_mm", "voxels"}  # of a converted case, which go into the table of cases
 WHOLE_TOLERANCE = 1e-3  # of label values that were stored as inexact floats
 
 
@@ -87,7 +89,6 @@ def convert_cases(
         if case:
             cases.append(case)
     cases.sort(key=lambda case: case.case)
-    problems += _duplicates(cases)
     failed = {problem.case for problem in problems if problem.severity == "error"}
     problems.sort(key=lambda problem: (problem.case, problem.file, problem.problem))
     return [case for case in cases if case.case not in failed], problems, sha256
@@ -160,19 +161,22 @@ def convert_case(
     names = {target.name([path]) for path in (*source.images, *source.label_files)}
     if (
         facts is not None
+        and facts.keys() >= FACTS
         and (not labelled or labels.find(source.case, key) is not None)
         and _are_as_placed(target.folder, facts.get("placed", {}), sha256)
         and {problem["file"] for problem in facts["problems"]} <= names
     ):
         problems = [Problem(**problem) for problem in facts["problems"]]
-        return replace(case, shape=facts["shape"], spacing_mm=facts["spacing_mm"]), problems, sha256
+        return replace(case, **{name: facts[name] for name in FACTS}), problems, sha256
 
     volume = _read_channels(source, target, report)
     label_map = None
     if volume is not None and labelled:
         label_map = _read_reference(source, target, volume, report)
+    voxels = ""
     if not report.failed:
         read = volume
+        voxels = ";".join(map(voxel_key, volume.array))
         volume, label_map = _prepare(source, target, volume, label_map, report)
     if report.failed:
         return None, report.problems, sha256
@@ -198,6 +202,7 @@ def convert_case(
     facts = {
         "shape": " ".join(str(size) for size in volume.grid.shape),
         "spacing_mm": " ".join(f"{value:.6g}" for value in volume.grid.spacing_mm),
+        "voxels": voxels,
     }
     placed = {str(path.relative_to(target.folder)): digest for path, digest in placed.items()}
     problems = [asdict(problem) for problem in report.problems]
@@ -434,19 +439,6 @@ def make_dataset_json(dataset: dict, n_training: int) -> dict:
     if "regions_class_order" in dataset:
         description["regions_class_order"] = dataset["regions_class_order"]
     return description
-
-
-def _duplicates(cases: list[Case]) -> list[Problem]:
-    """Report cases whose images are the same file under two names: no harm within a group."""
-    problems, first = [], {}
-    for case in cases:
-        other = first.setdefault(case.image_sha256, case)
-        if other is not case:
-            same = case.group == other.group
-            severity, action = ("note", "kept in one group") if same else ("error", "remove one")
-            problem = f"the same image as case {other.case!r}"
-            problems.append(Problem(case.case, case.images, severity, problem, action))
-    return problems
 
 
 def _are_as_placed(folder: Path, placed: dict[str, str], sha256: dict[Path, str]) -> bool:

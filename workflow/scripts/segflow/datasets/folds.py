@@ -132,23 +132,3 @@ def check_folds(
         problems.append(f"cases that no fold validates: {', '.join(forgotten[:5])}")
     if problems:
         raise ValueError(f"{where}: " + "; ".join(problems))
-
-
-def check_test_cases(training: list[Case], test: list[Case]) -> None:
-    """Refuse test cases that training could have seen.
-
-    Raises
-    ------
-    ValueError
-        If a case name, an image, a patient or a group is on both sides.
-    """
-    problems = []
-    for name in ("case", "image_sha256", "patient", "group"):
-        first = {getattr(case, name): case.case for case in training}
-        for case in test:
-            if getattr(case, name) in first:
-                other = first[getattr(case, name)]
-                what = name.removesuffix("_sha256")
-                problems.append(f"test case {case.case!r} has the {what} of {other!r}")
-    if problems:
-        raise ValueError("test cases leak into training: " + "; ".join(problems[:10]))

@@ -12,6 +12,7 @@ from segflow.datasets.sources import (
     state_of_sources,
 )
 
+ASKED_FOR = "kept, because the published split was asked for"
 NAMED = 10  # cases that a message names on each side
 SPLITS = ("train", "val", "test")
 
@@ -97,7 +98,7 @@ def assign_parts(
     cases = _with_groups(sorted(cases, key=lambda case: case.case), groups)
     if rule.published:
         cases = _published(cases, rule)
-        return cases, _leaks(cases, "kept, because the published split was asked for")
+        return cases, _leaks(cases, ASKED_FOR)
     leaks = _leaks(
         [case if case.split == "test" else replace(case, split="train") for case in cases],
         "its test images were moved to training",

@@ -2,7 +2,8 @@
 
 import importlib
 import re
-from collections import Counter
+import unicodedata
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -145,6 +146,8 @@ def find_cases(dataset: dict, raw: Path) -> Catalogue:
         raise FileNotFoundError(f"{error} ({origin})") from None
     problems = list(found.problems)
     cases = [_with_patient(case, dataset.get("patient"), problems) for case in found.cases]
+    if not dataset.get("spellings_differ"):
+        cases = _one_spelling(_one_spelling(cases, "patient", problems), "group", problems)
     if dataset["pseudonyms"]:
         key = read_key()
         cases = [
@@ -194,6 +197,36 @@ def _with_patient(case: SourceCase, rule: str | None, problems: list[Problem]) -
         problems.append(Problem(case.case, "", "error", text, "mend the rule or the name"))
         return case
     return replace(case, patient=match[1])
+
+
+def _one_spelling(cases: list[SourceCase], kind: str, problems: list[Problem]) -> list[SourceCase]:
+    """Return cases whose patients, or groups, that are alike but for spelling have one name.
+
+    The names themselves stay unsaid, for they may be those of people.
+    """
+    alike: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for case in cases:
+        name = getattr(case, kind)
+        alike[_spelled_alike(name)][name].append(case.case)
+    for names in alike.values():
+        if len(names) > 1:
+            examples = sorted(min(members) for members in names.values())
+            text = (
+                f"the names of the {kind}s of {' and '.join(examples)} differ in case, leading "
+                "zeros or blanks only"
+            )
+            action = f"taken for one {kind}; spellings_differ: true keeps them apart"
+            problems.append(Problem(examples[0], "", "note", text, action))
+    return [
+        replace(case, **{kind: min(alike[_spelled_alike(getattr(case, kind))])}) for case in cases
+    ]
+
+
+def _spelled_alike(name: str) -> str:
+    """Return what the spellings of a name have in common: `PAT 04`, `pat4`."""
+    name = unicodedata.normalize("NFKC", name).casefold()
+    name = re.sub(r"(?<=\d)\s+(?=\d)", "|", name)  # 1 11 is not 11 1
+    return re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"\s+", "", name))
 
 
 def no_cases(raw: Path, expected: str) -> FileNotFoundError:

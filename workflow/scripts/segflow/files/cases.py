@@ -30,6 +30,9 @@ class Case:
         Spacing along z, y and x, separated by blanks.
     published_split : str
         The part that the publishers gave the case to: ``train``, ``val``, ``test``, or empty.
+    voxels : str
+        Key of the decoded voxels of each channel, separated by ``;`` (see
+        `segflow.images.identity`); empty for a channel of one value.
     covariates : dict of str to str
         Further columns of the table: age, session, ...
     """
@@ -47,6 +50,7 @@ class Case:
     shape: str
     spacing_mm: str
     published_split: str = ""
+    voxels: str = ""
     covariates: dict[str, str] = field(default_factory=dict)
 
     @property
