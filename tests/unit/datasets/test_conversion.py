@@ -95,6 +95,8 @@ def test_a_row_says_what_the_case_is(add, target):
     assert (case.case, case.patient, case.group) == ("a", "patient of a", "patient of a")
     assert (case.images, case.label) == ("a_image.nii.gz", "a_label.nii.gz")
     assert (case.shape, case.spacing_mm) == ("2 3 4", "3 2 1")
+    assert case.label_voxels == "2 2"
+    assert case.label_volumes_mm3 == {1: 12, 2: 12}
     assert {case.image_sha256, case.label_sha256} == set(sha256.values())
 
 

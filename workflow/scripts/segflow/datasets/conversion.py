@@ -18,7 +18,8 @@ from segflow.images.raw_files import Volume, is_clean, knows_its_grid, read_labe
 from segflow.jobs.workers import map_cases
 
 PROCEDURE = 1  # move it when converted files would differ
-FACTS = {"shape", "spacing_mm", "voxels"}  # of a converted case, which go into the table of cases
+# What the table of cases holds of a converted case.
+FACTS = {"shape", "spacing_mm", "voxels", "label_voxels"}
 WHOLE_TOLERANCE = 1e-3  # of label values that were stored as inexact floats
 
 
@@ -203,6 +204,7 @@ def convert_case(
         "shape": " ".join(str(size) for size in volume.grid.shape),
         "spacing_mm": " ".join(f"{value:.6g}" for value in volume.grid.spacing_mm),
         "voxels": voxels,
+        "label_voxels": _count_labels(label_map, max(target.labels)) if labelled else "",
     }
     placed = {str(path.relative_to(target.folder)): digest for path, digest in placed.items()}
     problems = [asdict(problem) for problem in report.problems]
@@ -383,6 +385,15 @@ def _prepare(
     except ValueError as error:
         report.error(path, error)
     return volume, label_map
+
+
+def _count_labels(label_map: np.ndarray, largest: int) -> str:
+    """Return the number of voxels of each value from 1 on; by runs, as in `_distinct`."""
+    flat = label_map.ravel()
+    begins = np.append(0, np.flatnonzero(flat[1:] != flat[:-1]) + 1)
+    lengths = np.diff(begins, append=flat.size)
+    counts = np.bincount(flat[begins].astype(int), lengths, largest + 1)[1:]
+    return " ".join(str(int(count)) for count in counts)
 
 
 def _distinct(values: np.ndarray) -> np.ndarray:
