@@ -7,6 +7,7 @@ from segflow.datasets.conversion import (
     Target,
     convert_cases,
     make_dataset_json,
+    missing_labels,
     raise_problems,
     remove_other_cases,
 )
@@ -16,7 +17,7 @@ from segflow.datasets.parts import PartRule, assign_parts, cases_of_part
 from segflow.datasets.sources import Problem, find_cases, record_sources
 from segflow.files.cases import write_cases, write_rows
 from segflow.files.content import file_sha256, write_json
-from segflow.files.labels import foreground_values
+from segflow.files.labels import foreground_values, single_values
 from segflow.jobs.logs import logged
 
 
@@ -45,9 +46,18 @@ def main(
     if rule["published"]:
         assigned = [replace(case, published_split=case.split) for case in assigned]
     chosen = [case for case in assigned if (case.split == "test") == (part == "test")]
-    values = frozenset({0, *foreground_values(dataset.get("labels", {}))})
-    target = Target(raw, folder, len(dataset["channels"]), values, dataset["reading"])
+    labels = dataset.get("labels", {})
+    target = Target(
+        raw=raw,
+        folder=folder,
+        n_channels=len(dataset["channels"]),
+        labels=frozenset({0, *foreground_values(labels)}),
+        reading=dataset["reading"],
+        masked=single_values(labels),
+    )
     converted, reported, sha256 = convert_cases(chosen, target, workers)
+    if part == "train" and not any(problem.severity == "error" for problem in reported):
+        reported += missing_labels(converted, labels)
     reported += find_copies(converted, rule["published"])
     # What was found before the files were read is listed once, with the training cases.
     here = {case.case for case in chosen}

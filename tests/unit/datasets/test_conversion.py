@@ -11,6 +11,7 @@ from segflow.datasets.conversion import (
     Target,
     convert_cases,
     make_dataset_json,
+    missing_labels,
     raise_problems,
     remove_other_cases,
 )
@@ -292,6 +293,63 @@ def test_an_empty_label_map_is_noted_and_kept(add, target):
     cases, problems, _ = convert_cases([add("a", label=LABELS * 0)], target, 1)
     assert len(cases) == 1
     assert problems == [Problem("a", "a_label.nii.gz", "note", "the label map is empty", "kept")]
+
+
+@pytest.fixture
+def add_masks(add, draw, raw):
+    """Add a case with one mask for each label, in which it has any value."""
+
+    def add_masks(name, liver, spleen):
+        masks = {"liver": liver, "spleen": spleen}
+        paths = tuple(draw(raw / f"{name}_{label}.nii.gz", mask) for label, mask in masks.items())
+        return replace(add(name), labels=paths, label_names=tuple(masks))
+
+    return add_masks
+
+
+MASKED = {"liver": 1, "spleen": 2}
+
+
+@pytest.mark.parametrize("value", [1, 2, 255])
+def test_each_mask_gives_its_label(add_masks, target, value):
+    masks = [np.uint8(value * (label == LABELS)) for label in (1, 2)]
+    target = replace(target, masked=MASKED)
+    (case,), problems, _ = convert_cases([add_masks("a", *masks)], target, 1)
+    assert problems == []
+    labels, _ = read_labels(target.folder / "labelsTr" / "a.nii.gz")
+    np.testing.assert_array_equal(labels, LABELS)
+    swapped = convert_cases([add_masks("a", *masks[::-1])], target, 1)[0][0]
+    assert swapped.content != case.content
+
+
+def test_masks_that_overlap_or_hold_more_than_a_mask_are_refused(add_masks, target):
+    whole, part = np.uint8(LABELS > 0), np.uint8(LABELS == 2)
+    target = replace(target, masked=MASKED)
+    _, (clash,), _ = convert_cases([add_masks("a", whole, part)], target, 1)
+    assert clash.problem == "2 voxels have another label in another file"
+    _, (wrong,), _ = convert_cases([add_masks("b", LABELS, part)], target, 1)
+    assert wrong.problem == "a mask of one label holds 0 and one other value, found 1, 2"
+
+
+def test_soft_masks_need_a_threshold(add_masks, target):
+    soft = np.float32(0.6 * (LABELS == 1) + 0.2 * (LABELS == 2))
+    source = add_masks("a", soft, np.float32(LABELS == 2))
+    rules = {**READING, "label_threshold": 0.5}
+    target = replace(target, masked=MASKED, reading=rules)
+    convert_cases([source], target, 1)
+    labels, _ = read_labels(target.folder / "labelsTr" / "a.nii.gz")
+    np.testing.assert_array_equal(labels, LABELS)
+
+
+def test_labels_that_are_nowhere_or_rare_are_told(make_case):
+    cases = [make_case(f"c{n}", label_voxels="5 0 1" if n < 4 else "5 0 0") for n in range(12)]
+    labels = {"background": 0, "liver": 1, "spleen": 2, "cyst": 3, "organs": [2, 3]}
+    found = [(p.severity, p.problem) for p in missing_labels(cases, labels)]
+    assert found == [
+        ("error", "label 'spleen' (2) is in no training case"),
+        ("note", "label 'cyst' is in 4 of 12 training cases"),
+        ("note", "label 'organs' is in 4 of 12 training cases"),
+    ]
 
 
 def test_whole_numbers_become_integers(add, target):

@@ -262,3 +262,13 @@ def test_other_patients_stay_apart(names, tmp_path):
 def test_a_data_set_may_say_that_spellings_differ(tmp_path):
     names = ["P1", "p1"]
     assert patients_of(names, tmp_path, spellings_differ=True) == (names, [])
+
+
+def test_masks_are_of_labels_of_one_value(tmp_path):
+    for name in ("i.png", "m.png"):
+        (tmp_path / name).touch()
+    (tmp_path / "cases.csv").write_text("image,label_livr,label_organs\ni.png,m.png,empty")
+    labels = {"background": 0, "liver": 1, "organs": [1, 2]}
+    [problem] = find_cases({**DATASET, "converter": "table", "labels": labels}, tmp_path).problems
+    assert problem.problem == "there is a mask of 'livr', which is no label of one value"
+    assert problem.action == "name one of the labels (allowed: liver)"

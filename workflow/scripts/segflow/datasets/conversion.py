@@ -1,7 +1,7 @@
 """Conversion of a published data set to nnU-Net's raw layout, with a check of every file."""
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import numpy as np
 from segflow.datasets.sources import Problem, SourceCase
 from segflow.files.cases import Case
 from segflow.files.content import content_key, file_sha256, place_file
+from segflow.files.labels import Labels, foreground
 from segflow.files.ledger import Ledger
 from segflow.images.identity import voxel_key
 from segflow.images.nifti import SUFFIX, describe_difference, write_image
@@ -18,6 +19,7 @@ from segflow.images.raw_files import Volume, is_clean, knows_its_grid, read_labe
 from segflow.jobs.workers import map_cases
 
 PROCEDURE = 1  # move it when converted files would differ
+FEW, FEW_SHARE = 5, 0.05  # training cases with a label: fewer are worth a note
 # What the table of cases holds of a converted case.
 FACTS = {"shape", "spacing_mm", "voxels", "label_voxels"}
 WHOLE_TOLERANCE = 1e-3  # of label values that were stored as inexact floats
@@ -39,6 +41,8 @@ class Target:
         Values that a label map may hold.
     reading : dict
         How files are read (``reading`` in the data set's description).
+    masked : mapping of str to int
+        Values of the labels that may have masks of their own.
     """
 
     raw: Path
@@ -46,6 +50,7 @@ class Target:
     n_channels: int
     labels: frozenset[int]
     reading: dict
+    masked: Mapping[str, int] = field(default_factory=dict)
 
     def folders(self, split: str) -> tuple[Path, Path]:
         """Return nnU-Net's folders of images and labels of a split."""
@@ -152,6 +157,7 @@ def convert_case(
         sorted(target.labels),
         target.reading,
         source.covariates.get("laterality"),
+        *[target.masked.get(name) for name in source.label_names],
     )
     case = replace(case, content=key)
     images_folder, labels_folder = target.folders(case.split)
@@ -288,8 +294,9 @@ def _read_reference(
 ) -> np.ndarray | None:
     """Read the reference of a case, of shape (z, y, x), and compare the others with it."""
     reference = np.zeros(volume.grid.shape, np.uint8 if max(target.labels) < 256 else np.uint16)
-    for path in source.labels:
-        values = _read_values(path, target, volume, report)
+    names = source.label_names or [""] * len(source.labels)
+    for path, name in zip(source.labels, names, strict=True):
+        values = _read_values(path, target, volume, report, target.masked.get(name))
         if values is None:
             continue
         clash = (reference != 0) & (values != 0) & (reference != values)
@@ -308,8 +315,13 @@ def _read_reference(
     return reference
 
 
-def _read_values(path: Path, target: Target, volume: Volume, report: Report) -> np.ndarray | None:
-    """Read one label map, of shape (z, y, x), as the values that the data set declares."""
+def _read_values(
+    path: Path, target: Target, volume: Volume, report: Report, masked: int | None = None
+) -> np.ndarray | None:
+    """Read one label map, of shape (z, y, x), as the values that the data set declares.
+
+    A mask of the label `masked` alone gives its value, whatever value the file marks it by.
+    """
     try:
         found = read_label_map(path, volume.grid.shape, target.reading)
     except ValueError as error:
@@ -330,8 +342,26 @@ def _read_values(path: Path, target: Target, volume: Volume, report: Report) -> 
     if n_bad := _n_not_finite(values):
         report.error(path, f"{n_bad} voxels are NaN or infinite")
         return None
-    values = _declared(values, path, target, report)
+    if masked is None:
+        values = _declared(values, path, target, report)
+    else:
+        values = _masked(values, masked, path, target, report)
     return None if mismatch else values
+
+
+def _masked(
+    values: np.ndarray, label: int, path: Path, target: Target, report: Report
+) -> np.ndarray | None:
+    """Return a mask of one label with the value of this label."""
+    report.remapped = True
+    threshold = target.reading.get("label_threshold")
+    if threshold is None and len(found := _distinct(values[values != 0])) > 1:
+        shown = ", ".join(f"{value:g}" for value in found[:5])
+        text = f"a mask of one label holds 0 and one other value, found {shown}"
+        report.error(path, text)
+        return None
+    inside = values != 0 if threshold is None else values > threshold
+    return np.where(inside, label, 0).astype(np.uint16)
 
 
 def _declared(values: np.ndarray, path: Path, target: Target, report: Report) -> np.ndarray | None:
@@ -408,6 +438,30 @@ def _n_not_finite(array: np.ndarray) -> int:
     if not np.issubdtype(array.dtype, np.floating):
         return 0
     return int(array.size - np.count_nonzero(np.isfinite(array)))
+
+
+def missing_labels(cases: list[Case], labels: Labels) -> list[Problem]:
+    """Report labels that no training case holds, and those that few hold.
+
+    Parameters
+    ----------
+    cases : list of Case
+        The training cases; those without a reference do not count.
+    labels : mapping of str to int or list of int
+        Value of each label, and values of each region.
+    """
+    held = [case.label_volumes_mm3 for case in cases if case.label]
+    problems = []
+    for name, values in foreground(labels).items():
+        count = sum(any(value in found for value in values) for found in held)
+        if not count:
+            text = f"label {name!r} ({', '.join(map(str, values))}) is in no training case"
+            action = "mend the label maps, say which file is a mask of it, or declare it no more"
+            problems.append(Problem("", "", "error", text, action))
+        elif count < max(FEW, FEW_SHARE * len(held)):
+            text = f"label {name!r} is in {count} of {len(held)} training cases"
+            problems.append(Problem("", "", "note", text, "kept"))
+    return problems
 
 
 def raise_problems(problems: list[Problem], where: str) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from segflow.datasets.pseudonyms import pseudonym, read_key
 from segflow.files.content import content_key, file_sha256, read_json
 from segflow.files.folders import visible
+from segflow.files.labels import single_values
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -70,6 +71,9 @@ class SourceCase:
         Whether this is a later visit of the patient, which never serves as a test case.
     published_split : str
         The published part, where there are several; set by `find_cases`.
+    label_names : tuple of str
+        For each file of `labels` the label that it is a mask of; empty where the files hold the
+        values of the labels.
     """
 
     case: str
@@ -83,6 +87,7 @@ class SourceCase:
     covariates: Mapping[str, str] = field(default_factory=dict)
     follow_up: bool = False
     published_split: str = ""
+    label_names: tuple[str, ...] = ()
 
     @property
     def image_files(self) -> list[Path]:
@@ -172,6 +177,12 @@ def find_cases(dataset: dict, raw: Path) -> Catalogue:
         if known and case.class_label not in known and not unknown:
             text = f"class {case.class_label!r} is not declared"
             allowed = f"declare it or mend it (allowed: {', '.join(known)})"
+            problems.append(Problem(case.case, _name(raw, case), "error", text, allowed))
+    masks = sorted(single_values(dataset.get("labels", {})))
+    for case in cases:
+        for unknown in sorted({*case.label_names} - {*masks}):
+            text = f"there is a mask of {unknown!r}, which is no label of one value"
+            allowed = f"name one of the labels (allowed: {', '.join(masks) or 'none'})"
             problems.append(Problem(case.case, _name(raw, case), "error", text, allowed))
     counts = Counter(case.split for case in cases)
     if len(counts) > 1:
@@ -321,6 +332,7 @@ def _roles(raw: Path, cases: list[SourceCase]) -> list[list]:
             case.class_label,
             dict(case.covariates),
             case.follow_up,
+            *([list(case.label_names)] if case.label_names else []),
             *(
                 None if paths is None else [str(path.relative_to(raw)) for path in paths]
                 for paths in (case.images, case.labels, case.other_labels)
