@@ -12,6 +12,7 @@ from segflow.files.cases import Case
 from segflow.files.content import content_key, file_sha256, place_file
 from segflow.files.labels import Labels, foreground
 from segflow.files.ledger import Ledger
+from segflow.files.suffixes import suffix
 from segflow.images.identity import voxel_key
 from segflow.images.nifti import SUFFIX, describe_difference, write_image
 from segflow.images.preparation import drop_blank_slices, prepare_mammogram
@@ -522,7 +523,7 @@ def _are_as_placed(folder: Path, placed: dict[str, str], sha256: dict[Path, str]
 
 def _is_ready(*paths: Path) -> bool:
     """Say whether nnU-Net can read a file as it is, and may."""
-    return len(paths) == 1 and paths[0].name.endswith(SUFFIX) and is_clean(paths[0])
+    return len(paths) == 1 and suffix(paths[0]) == SUFFIX and is_clean(paths[0])
 
 
 def _combined(digests: list[str]) -> str:

@@ -16,8 +16,8 @@ from segflow.files.cases import Case
 from segflow.files.content import read_own_json
 from segflow.files.folders import visible
 from segflow.files.manifests import write_manifest
+from segflow.files.suffixes import IMAGES, stem, suffix
 from segflow.images.nifti import SUFFIX
-from segflow.images.raw_files import image_ending
 from segflow.jobs.devices import choose_device
 from segflow.models.cascade import transfer_cases
 from segflow.models.prediction import load_predictor, predict_fold, prediction_keys
@@ -87,8 +87,8 @@ def find_images(folder: Path, n_channels: int) -> list[SourceCase]:
     number = r"_0000$" if n_channels == 1 else r"_\d{4}$"
     found: dict[str, dict[str, Path]] = {}
     for path in visible(folder):
-        if ending := image_ending(path):
-            name = path.name.removesuffix(ending)
+        if suffix(path) in IMAGES:
+            name = stem(path)
             found.setdefault(re.sub(number, "", name), {})[name] = path
     if not found:
         raise FileNotFoundError(f"{folder}: expected images CASE_0000{SUFFIX}, found none")

@@ -32,6 +32,7 @@ from pathlib import Path, PurePosixPath
 
 from segflow.datasets.sources import NAME, Catalogue, Problem, SourceCase, no_cases
 from segflow.files.folders import visible
+from segflow.files.suffixes import IMAGES, stem, suffix
 
 OPTIONS: dict[str, dict] = {
     "table": {
@@ -48,10 +49,7 @@ SPLITS = ("train", "val", "test")
 DELIMITERS = ",;\t"
 # Headers that name another file with the voxels (.mhd, .nhdr, .hdr) are not among them: a change
 # of that file would go unseen.
-SUFFIXES = (
-    *(".nii.gz", ".nii", ".nrrd", ".mha", ".dcm"),
-    *(".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp"),
-)
+SUFFIXES = tuple(known for known in IMAGES if known not in (".mhd", ".npy"))
 MEND = "mend the table"
 
 Row = Mapping[str, str]
@@ -284,19 +282,20 @@ def _find(folder: Path, name: str, report: Report, series: bool = True) -> Path:
     elif not os.path.isfile(path):
         report(f"there is no file {name}", "add the file or mend its name")
     # Files of a DICOM series may have no suffix, or end in a number.
-    elif not name.lower().endswith(SUFFIXES) and not re.fullmatch(r"|\.\d+", parts.suffix):
+    elif suffix(path) not in SUFFIXES and not re.fullmatch(r"|\.\d+", parts.suffix):
         report(f"{name} is of an unknown kind (allowed: {', '.join(SUFFIXES)})", "convert the file")
     return path
 
 
 def _name_of(names: list[str]) -> str:
     """Return a name for a case of these files: that of the first, made safe."""
-    stem = PurePosixPath(names[0]).name if names else ""
-    suffix = next((suffix for suffix in SUFFIXES if stem.lower().endswith(suffix)), "")
-    stem = stem[: len(stem) - len(suffix)]
+    if not names:
+        return ""
+    path = Path(names[0])
+    name = stem(path) if suffix(path) in SUFFIXES else path.name
     if len(names) > 1:
-        stem = stem.removesuffix("_0000")
-    return re.sub(r"[^A-Za-z0-9._-]", "_", stem).lstrip("._-")
+        name = name.removesuffix("_0000")
+    return re.sub(r"[^A-Za-z0-9._-]", "_", name).lstrip("._-")
 
 
 def _check_names(cases: dict[int, SourceCase], report: Report) -> None:
