@@ -1,7 +1,7 @@
 """From published files to checked cases and cross-validation folds.
 
 In: the raw folder of each data set. Out: nnU-Net's raw folder, `cases.csv`, `problems.csv` and
-`splits.json`; of some sets of pictures, `near_duplicates.csv`. Training and test cases are
+`splits.json`, and `splits.csv`, which describes it; of some sets of pictures, `near_duplicates.csv`. Training and test cases are
 converted apart, so that a new test image touches nothing that training depends on.
 """
 
@@ -193,3 +193,31 @@ rule make_splits:
         nnunet_name=nnunet_name,
     script:
         "../workflow/scripts/make_splits.py"
+
+
+rule describe_splits:
+    """Say what each fold holds, and warn of labels that it lacks."""
+    input:
+        cases="<results>/{dataset}/cases/train.csv",
+        splits="<results>/{dataset}/splits.json",
+    output:
+        table=report(
+            "<results>/{dataset}/splits.csv",
+            caption="../workflow/report/splits.rst",
+            category="5. Data",
+            labels={"data set": "{dataset}", "table": "folds"},
+        ),
+    log:
+        "<logs>/{dataset}/describe_splits.log",
+    benchmark:
+        "<benchmarks>/{dataset}/describe_splits.tsv"
+    conda:
+        "../envs/segflow.yaml"
+    resources:
+        mem_mb=mem_mb(1000),
+        runtime=minutes(10),
+    params:
+        code=code_key("describe_splits"),
+        labels=lambda wildcards: RUN.datasets[wildcards.dataset].get("labels", {}),
+    script:
+        "../workflow/scripts/describe_splits.py"

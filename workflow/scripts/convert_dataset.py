@@ -6,16 +6,18 @@ from pathlib import Path
 from segflow.datasets.conversion import (
     Target,
     convert_cases,
+    missing_labels,
     raise_problems,
     remove_other_cases,
     write_problems,
 )
+from segflow.datasets.leaks import find_copies
 from segflow.datasets.near_duplicates import group_pairs, read_pairs
 from segflow.datasets.parts import PartRule, assign_parts, cases_of_part
 from segflow.datasets.sources import find_cases, record_sources
 from segflow.files.cases import write_cases
 from segflow.files.content import file_sha256, write_json
-from segflow.files.labels import foreground_values
+from segflow.files.labels import foreground_values, single_values
 from segflow.jobs.logs import logged
 
 
@@ -44,9 +46,19 @@ def main(
     if rule["published"]:
         assigned = [replace(case, published_split=case.split) for case in assigned]
     chosen = [case for case in assigned if (case.split == "test") == (part == "test")]
-    values = frozenset({0, *foreground_values(dataset.get("labels", {}))})
-    target = Target(raw, folder, len(dataset["channels"]), values, dataset["reading"])
+    labels = dataset.get("labels", {})
+    target = Target(
+        raw=raw,
+        folder=folder,
+        n_channels=len(dataset["channels"]),
+        labels=frozenset({0, *foreground_values(labels)}),
+        reading=dataset["reading"],
+        masked=single_values(labels),
+    )
     converted, reported, sha256 = convert_cases(chosen, target, workers)
+    if part == "train" and not any(problem.severity == "error" for problem in reported):
+        reported += missing_labels(converted, labels)
+    reported += find_copies(converted, rule["published"])
     # What was found before the files were read is listed once, with the training cases.
     here = {case.case for case in chosen}
     errors = [p for p in catalogue.problems if p.severity == "error" and p.case in here]

@@ -11,10 +11,12 @@ from segflow.datasets.conversion import (
     Target,
     convert_cases,
     make_dataset_json,
+    missing_labels,
     raise_problems,
     remove_other_cases,
 )
 from segflow.datasets.sources import Problem, SourceCase
+from segflow.files.content import read_json, write_json
 from segflow.images.nifti import describe_difference, read_image, read_labels
 
 SHAPE = (2, 3, 4)
@@ -94,6 +96,8 @@ def test_a_row_says_what_the_case_is(add, target):
     assert (case.case, case.patient, case.group) == ("a", "patient of a", "patient of a")
     assert (case.images, case.label) == ("a_image.nii.gz", "a_label.nii.gz")
     assert (case.shape, case.spacing_mm) == ("2 3 4", "3 2 1")
+    assert case.label_voxels == "2 2"
+    assert case.label_volumes_mm3 == {1: 12, 2: 12}
     assert {case.image_sha256, case.label_sha256} == set(sha256.values())
 
 
@@ -274,16 +278,78 @@ def test_the_number_of_channels_must_be_the_declared_one(add, target):
     assert problem.problem == "1 channels, but the data set declares 2"
 
 
-def test_one_image_under_two_names_is_refused(add, target):
-    cases, (problem,), _ = convert_cases([add("b"), add("a")], target, 1)
-    assert [case.case for case in cases] == ["a"]
-    assert (problem.case, problem.problem) == ("b", "the same image as case 'a'")
+def test_what_was_converted_before_voxels_were_compared_is_read_once_more(add, target):
+    source = add("a")
+    (case,), _, _ = convert_cases([source], target, 1)
+    record = target.folder / "imagesTr" / ".ledger" / "a.json"
+    known = read_json(record)
+    del known["facts"]["voxels"]
+    write_json(record, known)
+    assert convert_cases([source], target, 1)[0] == [case]
+    assert read_json(record)["facts"]["voxels"] == case.voxels != ""
 
 
 def test_an_empty_label_map_is_noted_and_kept(add, target):
     cases, problems, _ = convert_cases([add("a", label=LABELS * 0)], target, 1)
     assert len(cases) == 1
     assert problems == [Problem("a", "a_label.nii.gz", "note", "the label map is empty", "kept")]
+
+
+@pytest.fixture
+def add_masks(add, draw, raw):
+    """Add a case with one mask for each label, in which it has any value."""
+
+    def add_masks(name, liver, spleen):
+        masks = {"liver": liver, "spleen": spleen}
+        paths = tuple(draw(raw / f"{name}_{label}.nii.gz", mask) for label, mask in masks.items())
+        return replace(add(name), labels=paths, label_names=tuple(masks))
+
+    return add_masks
+
+
+MASKED = {"liver": 1, "spleen": 2}
+
+
+@pytest.mark.parametrize("value", [1, 2, 255])
+def test_each_mask_gives_its_label(add_masks, target, value):
+    masks = [np.uint8(value * (label == LABELS)) for label in (1, 2)]
+    target = replace(target, masked=MASKED)
+    (case,), problems, _ = convert_cases([add_masks("a", *masks)], target, 1)
+    assert problems == []
+    labels, _ = read_labels(target.folder / "labelsTr" / "a.nii.gz")
+    np.testing.assert_array_equal(labels, LABELS)
+    swapped = convert_cases([add_masks("a", *masks[::-1])], target, 1)[0][0]
+    assert swapped.content != case.content
+
+
+def test_masks_that_overlap_or_hold_more_than_a_mask_are_refused(add_masks, target):
+    whole, part = np.uint8(LABELS > 0), np.uint8(LABELS == 2)
+    target = replace(target, masked=MASKED)
+    _, (clash,), _ = convert_cases([add_masks("a", whole, part)], target, 1)
+    assert clash.problem == "2 voxels have another label in another file"
+    _, (wrong,), _ = convert_cases([add_masks("b", LABELS, part)], target, 1)
+    assert wrong.problem == "a mask of one label holds 0 and one other value, found 1, 2"
+
+
+def test_soft_masks_need_a_threshold(add_masks, target):
+    soft = np.float32(0.6 * (LABELS == 1) + 0.2 * (LABELS == 2))
+    source = add_masks("a", soft, np.float32(LABELS == 2))
+    rules = {**READING, "label_threshold": 0.5}
+    target = replace(target, masked=MASKED, reading=rules)
+    convert_cases([source], target, 1)
+    labels, _ = read_labels(target.folder / "labelsTr" / "a.nii.gz")
+    np.testing.assert_array_equal(labels, LABELS)
+
+
+def test_labels_that_are_nowhere_or_rare_are_told(make_case):
+    cases = [make_case(f"c{n}", label_voxels="5 0 1" if n < 4 else "5 0 0") for n in range(12)]
+    labels = {"background": 0, "liver": 1, "spleen": 2, "cyst": 3, "organs": [2, 3]}
+    found = [(p.severity, p.problem) for p in missing_labels(cases, labels)]
+    assert found == [
+        ("error", "label 'spleen' (2) is in no training case"),
+        ("note", "label 'cyst' is in 4 of 12 training cases"),
+        ("note", "label 'organs' is in 4 of 12 training cases"),
+    ]
 
 
 def test_whole_numbers_become_integers(add, target):

@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from segflow.datasets.folds import check_folds, check_test_cases, make_folds
+from segflow.datasets.folds import check_folds, describe_folds, make_folds
 
 
 @pytest.fixture
@@ -39,6 +39,65 @@ def test_classes_are_balanced(make_case, seed):
     for fold in make_folds(cases, 4, seed):
         labels = [classes[name] for name in fold["val"]]
         assert (labels.count("rare"), labels.count("common")) == (1, 4)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_rare_label_is_in_every_fold(make_case, seed):
+    cases = [
+        make_case(f"c{number:02d}", label_voxels=f"{100 + number} {50 * (number < 6)}")
+        for number in range(60)
+    ]
+    for fold in make_folds(cases, 5, seed):
+        assert len(fold["val"]) == 12
+        assert sum(name < "c06" for name in fold["val"]) in (1, 2)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_small_and_large_labels_are_in_every_fold(make_case, seed):
+    sizes = {f"c{number:02d}": number for number in range(30)}
+    cases = [make_case(name, label_voxels=str(1 + size)) for name, size in sizes.items()]
+    for fold in make_folds(cases, 5, seed):
+        thirds = [sizes[name] // 10 for name in fold["val"]]
+        assert [thirds.count(third) for third in range(3)] == [2, 2, 2]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_groups_with_rare_labels_are_spread_whole(make_case, seed):
+    """Of ten groups of three cases, five have a case with the second label."""
+    cases = [
+        make_case(f"c{n:02d}", group=f"g{n // 3}", label_voxels=f"9 {int(n % 6 == 0)}")
+        for n in range(30)
+    ]
+    for fold in make_folds(cases, 5, seed):
+        assert len(fold["val"]) == 6
+        assert sum(int(name[1:]) % 6 == 0 for name in fold["val"]) == 1
+
+
+def test_the_table_says_what_folds_hold_and_lack(make_case):
+    cases = [
+        make_case("a", class_label="x", label_voxels="10 0", group="g"),
+        make_case("b", class_label="x", label_voxels="30 5", group="g"),
+        make_case("c", class_label="y", label_voxels="0 0"),
+    ]
+    labels = {"background": 0, "liver": 1, "organ": [1, 2], "cyst": 3}
+    rows = describe_folds([{"train": ["a", "b"], "val": ["c"]}], cases, labels)
+    volume = 3 * 2 * 1  # of a voxel of the cases
+    assert rows[0] == {
+        "fold": "0",
+        "part": "train",
+        "cases": "2",
+        "groups": "1",
+        "class x": "2",
+        "class y": "0",
+        "cases with liver": "2",
+        "median mm3 of liver": str(20 * volume),
+        "cases with organ": "2",
+        "median mm3 of organ": str(45 * volume // 2),
+        "cases with cyst": "0",
+        "median mm3 of cyst": "",
+        "lacks": "class y",
+    }
+    assert rows[1]["lacks"] == "class x, liver, organ"
 
 
 @pytest.mark.parametrize("n_folds", [1, 9])
@@ -109,18 +168,3 @@ def test_all_problems_are_in_one_message(four):
 
 def test_made_folds_pass_the_check(cases):
     check_folds(make_folds(cases, 4, seed=1), cases, 4, "splits.json")
-
-
-@pytest.mark.parametrize(
-    ("column", "what"),
-    [("case", "case"), ("image_sha256", "image"), ("patient", "patient"), ("group", "group")],
-)
-def test_test_cases_must_be_new(make_case, column, what):
-    training = make_case("a")
-    test = make_case("t", **{column: getattr(training, column)})
-    with pytest.raises(ValueError, match=f"test case '[at]' has the {what} of 'a'"):
-        check_test_cases([training], [make_case("new"), test])
-
-
-def test_new_test_cases_pass(make_case):
-    check_test_cases([make_case("a")], [make_case("t"), make_case("u")])

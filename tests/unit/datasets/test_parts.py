@@ -184,7 +184,17 @@ def test_groups_are_held_out_by_class():
     assert problems == []
 
 
-@pytest.mark.parametrize(("held_out", "n_test"), [(0.1, 2), (0.25, 5), (0.5, 10)])
+@pytest.mark.parametrize("seed", range(5))
+def test_rounding_by_class_keeps_the_share_of_all(seed):
+    """Ten classes of 16 groups: a tenth of each is 1.6, of all 16."""
+    cases = [source(f"{label}{i}", class_label=label) for label in "abcdefghij" for i in range(16)]
+    assigned, _ = assign_parts(cases, {}, PartRule(held_out=0.1, seed=seed))
+    counts = Counter(case.class_label for case in assigned if case.split == "test")
+    assert sum(counts.values()) == 16
+    assert {*counts.values()} == {1, 2}
+
+
+@pytest.mark.parametrize(("held_out", "n_test"), [(0.1, 2), (0.25, 5), (0.45, 9), (0.5, 10)])
 def test_a_share_of_a_set_without_classes_is_held_out(held_out, n_test):
     cases = [source(f"c{i:02d}") for i in range(20)]
     assigned, _ = assign_parts(cases, {}, PartRule(held_out=held_out, seed=1))

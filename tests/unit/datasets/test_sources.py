@@ -225,3 +225,50 @@ def test_a_converted_data_set_stands_for_its_missing_folder(raw, record, tmp_pat
 def test_a_foreign_record_stands_for_no_folder(tmp_path, text):
     (tmp_path / "record.json").write_text(text)
     assert folder_state(tmp_path / "gone", tmp_path / "record.json") == "missing"
+
+
+def patients_of(names, tmp_path, **changes):
+    """Return the patients, and the notes, of a table that names these."""
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    rows = ["image,patient"]
+    for number, name in enumerate(names):
+        (raw / f"{number}.png").touch()
+        rows.append(f"{number}.png,{name}")
+    (raw / "cases.csv").write_text("\n".join(rows))
+    found = find_cases({**DATASET, "converter": "table", **changes}, raw)
+    return [case.patient for case in found.cases], found.problems
+
+
+@pytest.mark.parametrize(
+    "names", [("PAT4", "pat4"), ("007", "7"), ("P 1", "P1"), ("a-01 b", "A-1B")]
+)
+def test_spellings_of_a_patient_are_one_patient(names, tmp_path):
+    (one, other), [note] = patients_of(names, tmp_path)
+    assert one == other == min(names)
+    assert note.severity == "note"
+    assert note.problem == (
+        "the names of the patients of 0 and 1 differ in case, leading zeros or blanks only"
+    )
+
+
+@pytest.mark.parametrize(
+    "names", [("10", "1"), ("1 11", "11 1"), ("P100", "P10"), ("0", "00000a"), ("p1.0", "p10")]
+)
+def test_other_patients_stay_apart(names, tmp_path):
+    assert patients_of(names, tmp_path) == ([*names], [])
+
+
+def test_a_data_set_may_say_that_spellings_differ(tmp_path):
+    names = ["P1", "p1"]
+    assert patients_of(names, tmp_path, spellings_differ=True) == (names, [])
+
+
+def test_masks_are_of_labels_of_one_value(tmp_path):
+    for name in ("i.png", "m.png"):
+        (tmp_path / name).touch()
+    (tmp_path / "cases.csv").write_text("image,label_livr,label_organs\ni.png,m.png,empty")
+    labels = {"background": 0, "liver": 1, "organs": [1, 2]}
+    [problem] = find_cases({**DATASET, "converter": "table", "labels": labels}, tmp_path).problems
+    assert problem.problem == "there is a mask of 'livr', which is no label of one value"
+    assert problem.action == "name one of the labels (allowed: liver)"

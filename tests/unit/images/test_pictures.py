@@ -8,7 +8,8 @@ import SimpleITK as sitk
 import tifffile
 from PIL import Image, ImageFile, ImageOps
 
-from segflow.images.pictures import SUFFIXES, read_mask, read_picture
+from segflow.files.suffixes import PICTURES
+from segflow.images.pictures import read_mask, read_picture
 
 BUSI = Path(__file__).parents[3].parent / "shared/data/Dataset_BUSI_with_GT"
 GREY = np.array([[0, 7, 128], [200, 254, 255]], np.uint8)  # (y, x)
@@ -391,7 +392,7 @@ def test_a_changed_byte_is_found_where_there_is_a_checksum(tmp_path):
         read_picture(path, "rgb")
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("suffix", PICTURES)
 def test_what_is_no_picture_is_refused(tmp_path, suffix):
     path = tmp_path / f"one{suffix}"
     path.write_text("<html>404 not found</html>")
@@ -403,7 +404,7 @@ def test_the_suffix_must_tell_the_format(tmp_path):
     save(tmp_path / "one.png", NOISE, format="JPEG")
     with pytest.raises(ValueError, match=r"one\.png: .*the content is JPEG, unlike the suffix"):
         read_picture(tmp_path / "one.png", "grey")
-    with pytest.raises(ValueError, match=r"one\.gif: .*suffixes of pictures are \.png, \.jpg"):
+    with pytest.raises(ValueError, match=r"one\.gif: .*suffixes of pictures are \.png, \.tif"):
         read_picture(save(tmp_path / "one.gif", GREY), "grey")
 
 

@@ -92,7 +92,7 @@ def test_other_names_are_noted_and_left_out(raw):
             "",
             "amos22/imagesTr/average.nii.gz",
             "note",
-            r"the name does not fit (amos_\d{4})\.nii\.gz",
+            r"the name does not fit (amos_\d{4})",
             "left it out",
         )
     ]

@@ -300,3 +300,56 @@ def test_the_miniature_of_pictures(tmp_path):
     assert {path.suffix for case in catalogue.cases for path in case.images} == {".png", ".tif"}
     for case in catalogue.cases:
         assert read_image(case.labels[0])[0].max() == 255
+
+
+@pytest.mark.parametrize(
+    ("header", "cells", "expected"),
+    [
+        ("image,label_liver,label_left kidney", "a.nii.gz,d1.tif,d2.tif", ["liver", "left kidney"]),
+        ("image,label_liver,label_lesion", "a.nii.gz,empty,d1.tif|d2.tif", ["lesion", "lesion"]),
+        ("image;label", "a.nii.gz;liver=d1.tif|spleen = d2.tif", ["liver", "spleen"]),
+    ],
+)
+def test_each_mask_may_have_its_label(raw, header, cells, expected):
+    write(raw, header, cells)
+    case = only(raw)
+    assert case.labels == (raw / "d1.tif", raw / "d2.tif")
+    assert case.label_names == tuple(expected)
+
+
+def test_masks_that_are_all_empty_are_an_empty_reference(raw):
+    write(raw, "image,label_liver,label_spleen", "a.nii.gz,empty,empty")
+    assert (only(raw).labels, only(raw).label_names) == ((), ())
+
+
+def test_a_case_without_masks_has_no_reference(raw):
+    write(raw, "image,label_liver,label_spleen,split", "a.nii.gz,,,test")
+    assert (only(raw).labels, only(raw).label_names) == (None, ())
+
+
+def test_an_equals_sign_may_be_part_of_a_name(raw):
+    (raw / "t=0.png").touch()
+    write(raw, "image,label", "a.nii.gz,t=0.png")
+    assert (only(raw).labels, only(raw).label_names) == ((raw / "t=0.png",), ())
+
+
+@pytest.mark.parametrize(
+    ("header", "cells", "message"),
+    [
+        (
+            "image,label_liver,label",
+            "a.nii.gz,,",
+            "line 1: there are both 'label' and",
+        ),
+        ("image,label_liver,label_spleen", "a.nii.gz,m.nii.gz,", "line 2: no mask of spleen, but"),
+        (
+            "image,label",
+            "a.nii.gz,liver=d1.tif|d2.tif",
+            "line 2: some files have the name",
+        ),
+        ("image,label", "a.nii.gz,liver=no.tif", "line 2: there is no file no.tif"),
+    ],
+)
+def test_wrong_masks_are_named(raw, header, cells, message):
+    write(raw, header, cells)
+    assert errors(raw)[0].startswith(message)

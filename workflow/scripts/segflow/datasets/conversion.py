@@ -1,7 +1,7 @@
 """Conversion of a published data set to nnU-Net's raw layout, with a check of every file."""
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 
@@ -10,13 +10,19 @@ import numpy as np
 from segflow.datasets.sources import Problem, SourceCase
 from segflow.files.cases import Case, write_rows
 from segflow.files.content import content_key, file_sha256, place_file
+from segflow.files.labels import Labels, foreground
 from segflow.files.ledger import Ledger
+from segflow.files.suffixes import suffix
+from segflow.images.identity import voxel_key
 from segflow.images.nifti import SUFFIX, describe_difference, write_image
 from segflow.images.preparation import drop_blank_slices, prepare_mammogram
 from segflow.images.raw_files import Volume, is_clean, knows_its_grid, read_label_map, read_volume
 from segflow.jobs.workers import map_cases
 
 PROCEDURE = 1  # move it when converted files would differ
+FEW, FEW_SHARE = 5, 0.05  # training cases with a label: fewer are worth a note
+# What the table of cases holds of a converted case.
+FACTS = {"shape", "spacing_mm", "voxels", "label_voxels"}
 WHOLE_TOLERANCE = 1e-3  # of label values that were stored as inexact floats
 
 
@@ -36,6 +42,8 @@ class Target:
         Values that a label map may hold.
     reading : dict
         How files are read (``reading`` in the data set's description).
+    masked : mapping of str to int
+        Values of the labels that may have masks of their own.
     """
 
     raw: Path
@@ -43,6 +51,7 @@ class Target:
     n_channels: int
     labels: frozenset[int]
     reading: dict
+    masked: Mapping[str, int] = field(default_factory=dict)
 
     def folders(self, split: str) -> tuple[Path, Path]:
         """Return nnU-Net's folders of images and labels of a split."""
@@ -87,7 +96,6 @@ def convert_cases(
         if case:
             cases.append(case)
     cases.sort(key=lambda case: case.case)
-    problems += _duplicates(cases)
     failed = failed_cases(problems)
     problems.sort(key=lambda problem: (problem.case, problem.file, problem.problem))
     return [case for case in cases if case.case not in failed], problems, sha256
@@ -150,6 +158,7 @@ def convert_case(
         sorted(target.labels),
         target.reading,
         source.covariates.get("laterality"),
+        *[target.masked.get(name) for name in source.label_names],
     )
     case = replace(case, content=key)
     images_folder, labels_folder = target.folders(case.split)
@@ -160,19 +169,22 @@ def convert_case(
     names = {target.name([path]) for path in (*source.images, *source.label_files)}
     if (
         facts is not None
+        and facts.keys() >= FACTS
         and (not labelled or labels.find(source.case, key) is not None)
         and _are_as_placed(target.folder, facts.get("placed", {}), sha256)
         and {problem["file"] for problem in facts["problems"]} <= names
     ):
         problems = [Problem(**problem) for problem in facts["problems"]]
-        return replace(case, shape=facts["shape"], spacing_mm=facts["spacing_mm"]), problems, sha256
+        return replace(case, **{name: facts[name] for name in FACTS}), problems, sha256
 
     volume = _read_channels(source, target, report)
     label_map = None
     if volume is not None and labelled:
         label_map = _read_reference(source, target, volume, report)
+    voxels = ""
     if not report.failed:
         read = volume
+        voxels = ";".join(map(voxel_key, volume.array))
         volume, label_map = _prepare(source, target, volume, label_map, report)
     if report.failed:
         return None, report.problems, sha256
@@ -198,6 +210,8 @@ def convert_case(
     facts = {
         "shape": " ".join(str(size) for size in volume.grid.shape),
         "spacing_mm": " ".join(f"{value:.6g}" for value in volume.grid.spacing_mm),
+        "voxels": voxels,
+        "label_voxels": _count_labels(label_map, max(target.labels)) if labelled else "",
     }
     placed = {str(path.relative_to(target.folder)): digest for path, digest in placed.items()}
     problems = [asdict(problem) for problem in report.problems]
@@ -281,8 +295,9 @@ def _read_reference(
 ) -> np.ndarray | None:
     """Read the reference of a case, of shape (z, y, x), and compare the others with it."""
     reference = np.zeros(volume.grid.shape, np.uint8 if max(target.labels) < 256 else np.uint16)
-    for path in source.labels:
-        values = _read_values(path, target, volume, report)
+    names = source.label_names or [""] * len(source.labels)
+    for path, name in zip(source.labels, names, strict=True):
+        values = _read_values(path, target, volume, report, target.masked.get(name))
         if values is None:
             continue
         clash = (reference != 0) & (values != 0) & (reference != values)
@@ -301,8 +316,13 @@ def _read_reference(
     return reference
 
 
-def _read_values(path: Path, target: Target, volume: Volume, report: Report) -> np.ndarray | None:
-    """Read one label map, of shape (z, y, x), as the values that the data set declares."""
+def _read_values(
+    path: Path, target: Target, volume: Volume, report: Report, masked: int | None = None
+) -> np.ndarray | None:
+    """Read one label map, of shape (z, y, x), as the values that the data set declares.
+
+    A mask of the label `masked` alone gives its value, whatever value the file marks it by.
+    """
     try:
         found = read_label_map(path, volume.grid.shape, target.reading)
     except ValueError as error:
@@ -323,8 +343,26 @@ def _read_values(path: Path, target: Target, volume: Volume, report: Report) -> 
     if n_bad := _n_not_finite(values):
         report.error(path, f"{n_bad} voxels are NaN or infinite")
         return None
-    values = _declared(values, path, target, report)
+    if masked is None:
+        values = _declared(values, path, target, report)
+    else:
+        values = _masked(values, masked, path, target, report)
     return None if mismatch else values
+
+
+def _masked(
+    values: np.ndarray, label: int, path: Path, target: Target, report: Report
+) -> np.ndarray | None:
+    """Return a mask of one label with the value of this label."""
+    report.remapped = True
+    threshold = target.reading.get("label_threshold")
+    if threshold is None and len(found := _distinct(values[values != 0])) > 1:
+        shown = ", ".join(f"{value:g}" for value in found[:5])
+        text = f"a mask of one label holds 0 and one other value, found {shown}"
+        report.error(path, text)
+        return None
+    inside = values != 0 if threshold is None else values > threshold
+    return np.where(inside, label, 0).astype(np.uint16)
 
 
 def _declared(values: np.ndarray, path: Path, target: Target, report: Report) -> np.ndarray | None:
@@ -380,6 +418,15 @@ def _prepare(
     return volume, label_map
 
 
+def _count_labels(label_map: np.ndarray, largest: int) -> str:
+    """Return the number of voxels of each value from 1 on; by runs, as in `_distinct`."""
+    flat = label_map.ravel()
+    begins = np.append(0, np.flatnonzero(flat[1:] != flat[:-1]) + 1)
+    lengths = np.diff(begins, append=flat.size)
+    counts = np.bincount(flat[begins].astype(int), lengths, largest + 1)[1:]
+    return " ".join(str(int(count)) for count in counts)
+
+
 def _distinct(values: np.ndarray) -> np.ndarray:
     """Return the sorted distinct values of a label map, which is faster by runs of equal ones."""
     flat = values.ravel()
@@ -401,7 +448,31 @@ def failed_cases(problems: Iterable[Problem]) -> set[str]:
 
 def write_problems(path: Path, problems: Iterable[Problem]) -> None:
     """Write a table of problems."""
-    write_rows(path, map(asdict, problems), [field.name for field in fields(Problem)])
+    write_rows(path, map(asdict, problems), [column.name for column in fields(Problem)])
+
+
+def missing_labels(cases: list[Case], labels: Labels) -> list[Problem]:
+    """Report labels that no training case holds, and those that few hold.
+
+    Parameters
+    ----------
+    cases : list of Case
+        The training cases; those without a reference do not count.
+    labels : mapping of str to int or list of int
+        Value of each label, and values of each region.
+    """
+    held = [case.label_volumes_mm3 for case in cases if case.label]
+    problems = []
+    for name, values in foreground(labels).items():
+        count = sum(any(value in found for value in values) for found in held)
+        if not count:
+            text = f"label {name!r} ({', '.join(map(str, values))}) is in no training case"
+            action = "mend the label maps, say which file is a mask of it, or declare it no more"
+            problems.append(Problem("", "", "error", text, action))
+        elif count < max(FEW, FEW_SHARE * len(held)):
+            text = f"label {name!r} is in {count} of {len(held)} training cases"
+            problems.append(Problem("", "", "note", text, "kept"))
+    return problems
 
 
 def raise_problems(problems: list[Problem], where: str) -> None:
@@ -446,19 +517,6 @@ def make_dataset_json(dataset: dict, n_training: int) -> dict:
     return description
 
 
-def _duplicates(cases: list[Case]) -> list[Problem]:
-    """Report cases whose images are the same file under two names: no harm within a group."""
-    problems, first = [], {}
-    for case in cases:
-        other = first.setdefault(case.image_sha256, case)
-        if other is not case:
-            same = case.group == other.group
-            severity, action = ("note", "kept in one group") if same else ("error", "remove one")
-            problem = f"the same image as case {other.case!r}"
-            problems.append(Problem(case.case, case.images, severity, problem, action))
-    return problems
-
-
 def _are_as_placed(folder: Path, placed: dict[str, str], sha256: dict[Path, str]) -> bool:
     """Say whether files that were taken over have the content that they had then.
 
@@ -475,7 +533,7 @@ def _are_as_placed(folder: Path, placed: dict[str, str], sha256: dict[Path, str]
 
 def _is_ready(*paths: Path) -> bool:
     """Say whether nnU-Net can read a file as it is, and may."""
-    return len(paths) == 1 and paths[0].name.endswith(SUFFIX) and is_clean(paths[0])
+    return len(paths) == 1 and suffix(paths[0]) == SUFFIX and is_clean(paths[0])
 
 
 def _combined(digests: list[str]) -> str:

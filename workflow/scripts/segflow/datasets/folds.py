@@ -1,16 +1,20 @@
 """Cross-validation folds that never tear a patient or group apart."""
 
-import warnings
+from collections import Counter, defaultdict
+from statistics import median
 
-import numpy as np
-
+from segflow.datasets.stratification import divide
 from segflow.files.cases import Case
+from segflow.files.labels import Labels, foreground
 
 Fold = dict[str, list[str]]
+N_SIZES = 3  # small, medium and large
 
 
 def make_folds(cases: list[Case], n_folds: int, seed: int) -> list[Fold]:
-    """Divide cases into folds by group, balanced by class label.
+    """Divide cases into folds by group, balanced by class, and by presence and size of each label.
+
+    Each label's volumes are divided into thirds; see `segflow.datasets.stratification`.
 
     Parameters
     ----------
@@ -33,30 +37,94 @@ def make_folds(cases: list[Case], n_folds: int, seed: int) -> list[Fold]:
     ValueError
         If there are fewer groups than folds, or a class has fewer groups than folds.
     """
-    from sklearn.model_selection import StratifiedGroupKFold  # takes two seconds
-
     cases = sorted(cases, key=lambda case: case.case)
-    names = np.array([case.case for case in cases])
-    groups = np.array([case.group for case in cases])
-    strata = np.array([case.class_label for case in cases])
-    n_groups = len(set(groups))
-    if not 2 <= n_folds <= n_groups:
-        raise ValueError(f"n_folds must be between 2 and the {n_groups} groups, got {n_folds}")
-    for stratum in sorted(set(strata.tolist())):
-        n_members = len(set(groups[strata == stratum]))
+    groups: dict[str, list[Case]] = defaultdict(list)
+    for case in cases:
+        groups[case.group].append(case)
+    if not 2 <= n_folds <= len(groups):
+        raise ValueError(f"n_folds must be between 2 and the {len(groups)} groups, got {n_folds}")
+    classes = Counter(
+        label for group in groups.values() for label in {c.class_label for c in group}
+    )
+    for label, n_members in sorted(classes.items()):
         if n_members < n_folds:
             raise ValueError(
-                f"n_folds is {n_folds}, but class {stratum!r} has only {n_members} groups: "
+                f"n_folds is {n_folds}, but class {label!r} has only {n_members} groups: "
                 "a fold would lack it"
             )
-    folder = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        divided = list(folder.split(names, strata, groups))
+    tags = _tags(cases)
+    units = [Counter(tag for case in group for tag in tags[case.case]) for group in groups.values()]
+    sizes = [len(group) for group in groups.values()]
+    fold_of = dict(zip(groups, divide(units, sizes, [1 / n_folds] * n_folds, seed), strict=True))
     return [
-        {"train": sorted(names[train].tolist()), "val": sorted(names[val].tolist())}
-        for train, val in divided
+        {
+            "train": [case.case for case in cases if fold_of[case.group] != number],
+            "val": [case.case for case in cases if fold_of[case.group] == number],
+        }
+        for number in range(n_folds)
     ]
+
+
+def _tags(cases: list[Case]) -> dict[str, list[str]]:
+    """Return what each case has that folds are balanced by."""
+    tags = {case.case: [f"class {case.class_label}"] for case in cases}
+    holders = defaultdict(list)
+    for case in cases:
+        for value, volume_mm3 in case.label_volumes_mm3.items():
+            holders[value].append((volume_mm3, case.case))
+    for value, found in holders.items():
+        for rank, (_, name) in enumerate(sorted(found)):
+            size = rank * N_SIZES // len(found)
+            tags[name] += [f"label {value}", f"label {value} of size {size}"]
+    return tags
+
+
+def describe_folds(folds: list[Fold], cases: list[Case], labels: Labels) -> list[dict[str, str]]:
+    """Say what each fold holds.
+
+    Parameters
+    ----------
+    folds : list of dict
+        See `make_folds`.
+    cases : list of Case
+        The training cases.
+    labels : mapping of str to int or list of int
+        Value of each label, and values of each region.
+
+    Returns
+    -------
+    list of dict
+        For training and validation of each fold: number of cases and groups, of cases of each
+        class and with each label, the median volume of each label where it is there (mm3), and
+        what is there in the data set but not in this part.
+    """
+    known = {case.case: case for case in cases}
+    classes = sorted({case.class_label for case in cases} - {""})
+    values = foreground(labels)
+    held = {case.case: case.label_volumes_mm3 for case in cases}
+
+    def volumes_mm3(names: list[str], label: str) -> list[float]:
+        found = [sum(held[name].get(value, 0.0) for value in values[label]) for name in names]
+        return [volume for volume in found if volume]
+
+    rows = []
+    for number, fold in enumerate(folds):
+        for part in ("train", "val"):
+            inside = [known[name] for name in fold[part]]
+            in_class = {label: sum(c.class_label == label for c in inside) for label in classes}
+            found = {label: volumes_mm3(fold[part], label) for label in values}
+            lacking = [f"class {label}" for label, count in in_class.items() if not count]
+            lacking += [
+                label for label in values if not found[label] and volumes_mm3([*known], label)
+            ]
+            row = {"fold": str(number), "part": part, "cases": str(len(inside))}
+            row["groups"] = str(len({case.group for case in inside}))
+            row |= {f"class {label}": str(count) for label, count in in_class.items()}
+            for label, volumes in found.items():
+                row[f"cases with {label}"] = str(len(volumes))
+                row[f"median mm3 of {label}"] = f"{median(volumes):.6g}" if volumes else ""
+            rows.append(row | {"lacks": ", ".join(lacking)})
+    return rows
 
 
 def published_folds(cases: list[Case]) -> list[Fold]:
@@ -132,23 +200,3 @@ def check_folds(
         problems.append(f"cases that no fold validates: {', '.join(forgotten[:5])}")
     if problems:
         raise ValueError(f"{where}: " + "; ".join(problems))
-
-
-def check_test_cases(training: list[Case], test: list[Case]) -> None:
-    """Refuse test cases that training could have seen.
-
-    Raises
-    ------
-    ValueError
-        If a case name, an image, a patient or a group is on both sides.
-    """
-    problems = []
-    for name in ("case", "image_sha256", "patient", "group"):
-        first = {getattr(case, name): case.case for case in training}
-        for case in test:
-            if getattr(case, name) in first:
-                other = first[getattr(case, name)]
-                what = name.removesuffix("_sha256")
-                problems.append(f"test case {case.case!r} has the {what} of {other!r}")
-    if problems:
-        raise ValueError("test cases leak into training: " + "; ".join(problems[:10]))

@@ -1,5 +1,7 @@
 """Which cases are trained on and which are held out as test cases."""
 
+import random
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +14,8 @@ from segflow.datasets.sources import (
     state_of_sources,
 )
 
+ASKED_FOR = "kept, because the published split was asked for"
+MARGIN = 1e-9  # of shares of groups: 0.1 of 30 is 3
 NAMED = 10  # cases that a message names on each side
 SPLITS = ("train", "val", "test")
 
@@ -24,7 +28,7 @@ class PartRule:
     ----------
     held_out : float
         Share of the groups to hold out as test cases where the set has no published test cases,
-        from 0 (none) to 0.5. One part of ``round(1 / held_out)`` equal ones is held out.
+        from 0 (none) to 0.5, rounded to whole groups.
     published : bool
         Whether the published split is asked for by name, with its leaks.
     random_split : mapping of str to float, or None
@@ -97,7 +101,7 @@ def assign_parts(
     cases = _with_groups(sorted(cases, key=lambda case: case.case), groups)
     if rule.published:
         cases = _published(cases, rule)
-        return cases, _leaks(cases, "kept, because the published split was asked for")
+        return cases, _leaks(cases, ASKED_FOR)
     leaks = _leaks(
         [case if case.split == "test" else replace(case, split="train") for case in cases],
         "its test images were moved to training",
@@ -232,27 +236,38 @@ def _some(names: list[str]) -> str:
 def _hold_out(cases: list[SourceCase], rule: PartRule) -> tuple[list[SourceCase], list[Problem]]:
     """Return the sorted cases, some groups of which became test cases.
 
-    Later visits never serve as test cases, so they have no say in which groups are held out.
+    Each class gives its share, a group at least, rounded so that all together give theirs. Later
+    visits never serve as test cases, so they have no say in which groups are held out.
     """
-    n_parts = round(1 / rule.held_out)
-    first_visits = [case for case in cases if not case.follow_up]
-    strata: dict[str, set[str]] = {}
-    for case in first_visits:
-        strata.setdefault(case.class_label, set()).add(case.group)
-    for label, members in sorted(strata.items()) or [("", set())]:
-        if len(members) < n_parts:
+    classes: dict[str, set[str]] = {}
+    for case in cases:
+        if not case.follow_up:
+            classes.setdefault(case.group, set()).add(case.class_label)
+    counts = Counter(label for labels in classes.values() for label in labels) or {"": 0}
+    n_needed = round(1 / rule.held_out)
+    for label, n_groups in sorted(counts.items()):
+        if n_groups < n_needed:
             of_class = f" of class {label!r}" if label else ""
             raise ValueError(
-                f"held_out is {rule.held_out}, which needs {n_parts} groups{of_class}, "
-                f"found {len(members)}"
+                f"held_out is {rule.held_out}, which needs {n_needed} groups{of_class}, "
+                f"found {n_groups}"
             )
-    from sklearn.model_selection import StratifiedGroupKFold  # takes two seconds
-
-    labels = [case.class_label for case in first_visits]
-    groups = [case.group for case in first_visits]
-    folder = StratifiedGroupKFold(n_parts, shuffle=True, random_state=rule.seed)
-    _, chosen = next(folder.split(labels, labels, groups))
-    held_out = {groups[i] for i in chosen}
+    strata: dict[tuple[str, ...], list[str]] = {}
+    for group, labels in sorted(classes.items()):
+        strata.setdefault(tuple(sorted(labels)), []).append(group)
+    shares = {stratum: rule.held_out * len(groups) + MARGIN for stratum, groups in strata.items()}
+    n_chosen = {
+        stratum: max(int(share), len(strata[stratum]) >= n_needed)
+        for stratum, share in shares.items()
+    }
+    n_more = int(rule.held_out * len(classes) + MARGIN + 0.5) - sum(n_chosen.values())
+    nearest = sorted(shares, key=lambda stratum: n_chosen[stratum] - shares[stratum])
+    for stratum in nearest[: max(n_more, 0)]:
+        n_chosen[stratum] += 1
+    draw = random.Random(rule.seed)
+    held_out: set[str] = set()
+    for stratum, groups in strata.items():
+        held_out.update(draw.sample(groups, n_chosen[stratum]))
     kept = [case for case in cases if not (case.follow_up and case.group in held_out)]
     problems = []
     if len(kept) < len(cases):

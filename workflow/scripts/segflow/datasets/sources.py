@@ -2,7 +2,8 @@
 
 import importlib
 import re
-from collections import Counter
+import unicodedata
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from segflow.datasets.pseudonyms import pseudonym, read_key
 from segflow.files.content import content_key, file_sha256, read_json
 from segflow.files.folders import visible
+from segflow.files.labels import single_values
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -69,6 +71,9 @@ class SourceCase:
         Whether this is a later visit of the patient, which never serves as a test case.
     published_split : str
         The published part, where there are several; set by `find_cases`.
+    label_names : tuple of str
+        For each file of `labels` the label that it is a mask of; empty where the files hold the
+        values of the labels.
     """
 
     case: str
@@ -82,6 +87,7 @@ class SourceCase:
     covariates: Mapping[str, str] = field(default_factory=dict)
     follow_up: bool = False
     published_split: str = ""
+    label_names: tuple[str, ...] = ()
 
     @property
     def image_files(self) -> list[Path]:
@@ -145,6 +151,8 @@ def find_cases(dataset: dict, raw: Path) -> Catalogue:
         raise FileNotFoundError(f"{error} ({origin})") from None
     problems = list(found.problems)
     cases = [_with_patient(case, dataset.get("patient"), problems) for case in found.cases]
+    if not dataset.get("spellings_differ"):
+        cases = _one_spelling(_one_spelling(cases, "patient", problems), "group", problems)
     if dataset["pseudonyms"]:
         key = read_key()
         cases = [
@@ -170,6 +178,12 @@ def find_cases(dataset: dict, raw: Path) -> Catalogue:
             text = f"class {case.class_label!r} is not declared"
             allowed = f"declare it or mend it (allowed: {', '.join(known)})"
             problems.append(Problem(case.case, _name(raw, case), "error", text, allowed))
+    masks = sorted(single_values(dataset.get("labels", {})))
+    for case in cases:
+        for unknown in sorted({*case.label_names} - {*masks}):
+            text = f"there is a mask of {unknown!r}, which is no label of one value"
+            allowed = f"name one of the labels (allowed: {', '.join(masks) or 'none'})"
+            problems.append(Problem(case.case, _name(raw, case), "error", text, allowed))
     counts = Counter(case.split for case in cases)
     if len(counts) > 1:
         cases = [replace(case, published_split=case.split) for case in cases]
@@ -194,6 +208,36 @@ def _with_patient(case: SourceCase, rule: str | None, problems: list[Problem]) -
         problems.append(Problem(case.case, "", "error", text, "mend the rule or the name"))
         return case
     return replace(case, patient=match[1])
+
+
+def _one_spelling(cases: list[SourceCase], kind: str, problems: list[Problem]) -> list[SourceCase]:
+    """Return cases whose patients, or groups, that are alike but for spelling have one name.
+
+    The names themselves stay unsaid, for they may be those of people.
+    """
+    alike: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for case in cases:
+        name = getattr(case, kind)
+        alike[_spelled_alike(name)][name].append(case.case)
+    for names in alike.values():
+        if len(names) > 1:
+            examples = sorted(min(members) for members in names.values())
+            text = (
+                f"the names of the {kind}s of {' and '.join(examples)} differ in case, leading "
+                "zeros or blanks only"
+            )
+            action = f"taken for one {kind}; spellings_differ: true keeps them apart"
+            problems.append(Problem(examples[0], "", "note", text, action))
+    return [
+        replace(case, **{kind: min(alike[_spelled_alike(getattr(case, kind))])}) for case in cases
+    ]
+
+
+def _spelled_alike(name: str) -> str:
+    """Return what the spellings of a name have in common: `PAT 04`, `pat4`."""
+    name = unicodedata.normalize("NFKC", name).casefold()
+    name = re.sub(r"(?<=\d)\s+(?=\d)", "|", name)  # 1 11 is not 11 1
+    return re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"\s+", "", name))
 
 
 def no_cases(raw: Path, expected: str) -> FileNotFoundError:
@@ -288,6 +332,7 @@ def _roles(raw: Path, cases: list[SourceCase]) -> list[list]:
             case.class_label,
             dict(case.covariates),
             case.follow_up,
+            *([list(case.label_names)] if case.label_names else []),
             *(
                 None if paths is None else [str(path.relative_to(raw)) for path in paths]
                 for paths in (case.images, case.labels, case.other_labels)

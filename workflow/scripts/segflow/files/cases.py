@@ -30,6 +30,12 @@ class Case:
         Spacing along z, y and x, separated by blanks.
     published_split : str
         The part that the publishers gave the case to: ``train``, ``val``, ``test``, or empty.
+    voxels : str
+        Key of the decoded voxels of each channel, separated by ``;`` (see
+        `segflow.images.identity`); empty for a channel of one value.
+    label_voxels : str
+        Number of voxels of each label value from 1 on, separated by blanks; empty without a
+        reference.
     covariates : dict of str to str
         Further columns of the table: age, session, ...
     """
@@ -47,12 +53,21 @@ class Case:
     shape: str
     spacing_mm: str
     published_split: str = ""
+    voxels: str = ""
+    label_voxels: str = ""
     covariates: dict[str, str] = field(default_factory=dict)
 
     @property
     def n_voxels(self) -> int:
         """Number of voxels of one channel."""
         return math.prod(int(size) for size in self.shape.split())
+
+    @property
+    def label_volumes_mm3(self) -> dict[int, float]:
+        """Volume of each label value from 1 on that the reference holds; areas of 2D images."""
+        one = math.prod(float(value) for value in self.spacing_mm.split())
+        counts = enumerate(map(int, self.label_voxels.split()), 1)
+        return {value: count * one for value, count in counts if count}
 
 
 COLUMNS = [column.name for column in fields(Case) if column.name != "covariates"]

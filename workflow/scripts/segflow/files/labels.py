@@ -27,3 +27,8 @@ def label_values(labels: Labels) -> list:
 def foreground_values(labels: Labels) -> list[int]:
     """Return all values but 0 that a label map may hold, sorted."""
     return sorted({value for values in foreground(labels).values() for value in values})
+
+
+def single_values(labels: Labels) -> dict[str, int]:
+    """Return the value of each label but the background; regions of several values have none."""
+    return {name: values[0] for name, values in foreground(labels).items() if len(values) == 1}

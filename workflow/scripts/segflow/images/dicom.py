@@ -22,9 +22,9 @@ from pydicom.pixels import get_decoder, iter_pixels
 from pydicom.uid import RLELossless
 
 from segflow.files.folders import visible
+from segflow.files.suffixes import DICOM, suffix
 from segflow.images.nifti import DIRECTION_TOLERANCE, SPACING_TOLERANCE, Grid
 
-SUFFIXES = (".dcm", ".dicom", ".ima")
 # Positions are often rounded to 0.1 mm; a missing slice doubles a gap.
 GAP_TOLERANCE = 0.1  # of the usual gap
 SAME_POSITION_MM = 0.01
@@ -106,7 +106,7 @@ def is_dicom(path: Path) -> bool:
     """Say whether a file looks like DICOM by its first bytes or suffix, or a folder holds one."""
     if path.is_dir():
         return any(file.is_file() and is_dicom(file) for file in visible(path))
-    return path.suffix.lower() in SUFFIXES or has_prefix(path)
+    return suffix(path) in DICOM or has_prefix(path)
 
 
 def patient_of(path: Path) -> str:

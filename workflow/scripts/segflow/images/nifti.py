@@ -16,6 +16,7 @@ from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
 from segflow.files.content import replacing
+from segflow.files.suffixes import suffix
 
 SUFFIX = ".nii.gz"  # of everything that is written
 # Headers that agree to this degree describe the same grid, written by different programs.
@@ -25,6 +26,7 @@ DIRECTION_TOLERANCE = 1e-3  # of a direction cosine
 COMPRESSION = 3  # of isal_zlib, 0 to 3
 GZIP = 31  # the window bits by which isal_zlib writes a gzip file
 GZIP_MAGIC = b"\x1f\x8b"
+_READERS = {".mha": "MetaImageIO", ".mhd": "MetaImageIO"}  # that know lower-case suffixes only
 NIFTI_HEADER = 348  # bytes of the header itself
 NIFTI_OFFSET = 352  # bytes before the voxels
 
@@ -72,7 +74,7 @@ def read_image(path: Path) -> tuple[np.ndarray, Grid]:
         If the file cannot be read.
     """
     try:
-        image = sitk.ReadImage(str(path))
+        image = sitk.ReadImage(str(path), imageIO=_READERS.get(suffix(path), ""))
     except RuntimeError as error:
         raise ValueError(f"{path}: cannot be read ({_reason(error)})") from None
     array = sitk.GetArrayFromImage(image)
@@ -94,7 +96,7 @@ def read_labels(path: Path) -> tuple[np.ndarray, Grid]:
         If the file cannot be read or has several channels. A compressed NIfTI file that is
         truncated or fails its checksum is refused.
     """
-    if path.name.endswith(SUFFIX) and path.exists():
+    if suffix(path) == SUFFIX and path.exists():
         array = _read_voxels(path)
         if array is not None:
             return array, read_grid(path)

@@ -14,6 +14,8 @@ import SimpleITK as sitk
 from PIL import Image, UnidentifiedImageError
 from tifffile import TiffFile
 
+from segflow.files.suffixes import PICTURES, suffix
+
 _FORMATS = {
     ".png": "PNG",
     ".jpg": "JPEG",
@@ -22,7 +24,6 @@ _FORMATS = {
     ".tif": "TIFF",
     ".tiff": "TIFF",
 }
-SUFFIXES = tuple(_FORMATS)
 MODES = ("grey", "rgb")
 _BLENDED = "alpha blended over black"
 _ORIENTATION = 274  # number of the tag in EXIF and TIFF
@@ -140,9 +141,9 @@ def _reason(path: Path, error: Exception) -> str:
 def _read_pages(
     path: Path, samples: Callable[[Image.Image], np.ndarray]
 ) -> tuple[np.ndarray, list[str]]:
-    expected = _FORMATS.get(path.suffix.lower())
+    expected = _FORMATS.get(suffix(path))
     if expected is None:
-        raise ValueError(f"suffixes of pictures are {', '.join(SUFFIXES)}")
+        raise ValueError(f"suffixes of pictures are {', '.join(PICTURES)}")
     pages, changes = [], []
     with Image.open(path, formats=sorted(set(_FORMATS.values()))) as image:
         # MPO is a JPEG followed by previews, as some cameras write it.

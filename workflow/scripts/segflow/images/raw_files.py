@@ -19,30 +19,18 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
+from segflow.files.suffixes import DICOM, NIFTI, PICTURES, suffix
 from segflow.images.contours import read_contours
 from segflow.images.dicom import is_dicom, read_dicom
 from segflow.images.nifti import NIFTI_OFFSET, Grid, read_grid, read_image
-from segflow.images.pictures import SUFFIXES as PICTURES
 from segflow.images.pictures import read_mask, read_picture
 
-NIFTI = (".nii", ".nii.gz")
 FREE_TEXTS = ("descrip", "aux_file", "intent_name", "data_type", "db_name")
 # A program and its version, which cannot be mistaken for a date; FSL writes its version alone.
 PROGRAM = re.compile(rb"(FSL|ITK|SimpleITK)[\d.]+|[1-9]\.0(\.\d{1,2})?")
 # A direction matrix that is this close to a rotation was rounded; one further off is sheared.
 ORTHONORMAL_TOLERANCE = 1e-2
 EXACT_TOLERANCE = 1e-5  # closer than this there is nothing to repair
-
-
-OTHERS = (".nrrd", ".mha", ".mhd", ".npy", ".dcm")
-
-
-def image_ending(path: Path) -> str:
-    """Return the ending by which a file is known as an image; empty if it is not known as one."""
-    for ending in (*NIFTI[::-1], *OTHERS, *PICTURES):
-        if path.name.lower().endswith(ending):
-            return path.name[-len(ending) :]
-    return ""
 
 
 @dataclass(frozen=True)
@@ -84,14 +72,15 @@ def read_volume(path: Path, reading: dict) -> Volume:
     ValueError
         With the file's name, if it is damaged or cannot be read.
     """
-    if path.is_dir() or path.suffix.lower() == ".dcm":
+    kind = suffix(path)
+    if path.is_dir() or kind in DICOM:
         return _read_dicom(path)
-    if path.name.endswith(NIFTI):
+    if kind in NIFTI:
         return _read_nifti(path)
-    if path.suffix == ".npy":
+    if kind == ".npy":
         array = _read_array(path)
         return Volume(array[None], _grid(array.shape, reading))
-    if path.suffix.lower() in PICTURES:
+    if kind in PICTURES:
         array, repairs = read_picture(path, reading["picture_mode"])
         return Volume(_as_numbers(path, array), _grid(array.shape[1:], reading), repairs)
     if is_dicom(path):
@@ -121,10 +110,10 @@ def read_label_map(path: Path, shape: tuple[int, ...], reading: dict) -> Volume:
     ValueError
         If it is damaged, cannot be read or has several channels.
     """
-    if path.suffix.lower() == ".xml":
+    if suffix(path) == ".xml":
         mask, findings = read_contours(path, shape[1:], reading["contours"])
         return Volume(mask[None, None], _grid((1, *mask.shape), reading), findings)
-    if path.suffix.lower() in PICTURES:
+    if suffix(path) in PICTURES:
         array = read_mask(path)
         return Volume(array[None], _grid(array.shape, reading))
     volume = read_volume(path, reading)
@@ -135,7 +124,7 @@ def read_label_map(path: Path, shape: tuple[int, ...], reading: dict) -> Volume:
 
 def knows_its_grid(path: Path) -> bool:
     """Say whether a format stores spacing, origin and direction."""
-    return path.suffix.lower() not in (*PICTURES, ".npy", ".xml")
+    return suffix(path) not in (*PICTURES, ".npy", ".xml")
 
 
 def is_clean(path: Path) -> bool:
@@ -171,7 +160,7 @@ def _read_nifti(path: Path) -> Volume:
     """
     try:
         content = path.read_bytes()
-        if path.suffix == ".gz":
+        if suffix(path) == ".nii.gz":
             content = igzip.decompress(content)
     except (OSError, EOFError, zlib.error, isal_zlib.error) as error:
         raise ValueError(f"{path}: the gzip file is damaged ({error})") from None
@@ -292,11 +281,11 @@ def _check_compressed(path: Path) -> None:
     """Check the compressed part of MetaImage and NRRD, of which SimpleITK ignores the checksum."""
     content = path.read_bytes()
     try:
-        if path.suffix == ".mha":
-            header, _, data = content.partition(b"ElementDataFile = LOCAL\n")
-            if b"CompressedData = True" in header and data:
-                isal_zlib.decompress(data)
-        elif path.suffix == ".nrrd":
+        if suffix(path) == ".mha":
+            header, *data = re.split(rb"ElementDataFile *= *LOCAL\r?\n", content, maxsplit=1)
+            if re.search(rb"(?im)^CompressedData *= *True\s*$", header) and data:
+                isal_zlib.decompress(data[0])
+        elif suffix(path) == ".nrrd":
             header, *data = re.split(rb"\r?\n\r?\n", content, maxsplit=1)
             if re.search(rb"(?im)^encoding: *gz(ip)?\s*$", header) and data:
                 igzip.decompress(data[0])

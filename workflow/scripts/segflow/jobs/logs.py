@@ -28,3 +28,9 @@ def logged(path: str | Path) -> Iterator[None]:
             logging.exception("job failed")
             print(f"{type(error).__name__}: {error}\n(details: {path})", file=sys.__stderr__)
             sys.exit(1)
+
+
+def warn(text: str) -> None:
+    """Write a warning into the log, and show it where the workflow was started."""
+    logging.warning(text)
+    print(f"warning: {text}", file=sys.__stderr__)

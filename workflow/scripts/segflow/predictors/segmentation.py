@@ -27,8 +27,8 @@ from segflow.files.folders import visible
 from segflow.files.labels import label_values
 from segflow.files.ledger import Ledger
 from segflow.files.manifests import write_manifest
+from segflow.files.suffixes import IMAGES, stem, suffix
 from segflow.images.nifti import SUFFIX
-from segflow.images.raw_files import image_ending
 from segflow.jobs.devices import choose_device
 from segflow.models import prediction, preprocessing
 from segflow.models.cascade import transfer_cases
@@ -102,8 +102,8 @@ def find_images(folder: Path, n_channels: int) -> list[SourceCase]:
     number = r"_0000$" if n_channels == 1 else r"_\d{4}$"
     found: dict[str, dict[str, Path]] = {}
     for path in visible(folder):
-        if ending := image_ending(path):
-            name = path.name.removesuffix(ending)
+        if suffix(path) in IMAGES:
+            name = stem(path)
             found.setdefault(re.sub(number, "", name), {})[name] = path
     if not found:
         raise FileNotFoundError(f"{folder}: expected images CASE_0000{SUFFIX}, found none")

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from segflow.datasets.sources import Problem
+from segflow.files.suffixes import stem
 
 
 def inner_folder(folder: Path, *names: str) -> Path:
@@ -25,13 +26,13 @@ def by_name(
     paths : iterable of Path
         The files.
     pattern : str
-        Regular expression of a whole file name; its first group is the key.
+        Regular expression of a whole file name without its suffix; its first group is the key.
     problems : list of Problem
         Takes a note for each file whose name does not fit, which is left out.
     """
     files = {}
     for path in paths:
-        match = re.fullmatch(pattern, path.name)
+        match = re.fullmatch(pattern, stem(path))
         if match:
             files[match[1]] = path
         else:

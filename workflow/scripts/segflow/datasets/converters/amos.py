@@ -10,7 +10,7 @@ from pathlib import Path
 
 from segflow.datasets.converters._pairing import by_name, inner_folder, pairs
 from segflow.datasets.sources import Catalogue, Problem, SourceCase, no_cases
-from segflow.files.folders import visible
+from segflow.files.suffixes import ending_with
 
 MODALITIES = ["CT", "MRI"]
 OPTIONS: dict[str, dict] = {
@@ -52,8 +52,8 @@ def find_cases(raw: Path, modalities: Sequence[str] = MODALITIES) -> Catalogue:
     for split, part in PARTS.items():
         files = {}
         for kind in ("images", "labels"):
-            paths = visible(root / f"{kind}{part}", f"*{SUFFIX}")
-            found = by_name(raw, paths, r"(amos_\d{4})\.nii\.gz", problems)
+            paths = ending_with(root / f"{kind}{part}", SUFFIX).values()
+            found = by_name(raw, paths, r"(amos_\d{4})", problems)
             files[kind] = {k: path for k, path in found.items() if _modality(k) in modalities}
         for name, image, labels in pairs(
             raw, files["images"], files["labels"], split != "test", problems

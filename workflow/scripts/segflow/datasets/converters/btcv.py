@@ -9,7 +9,7 @@ from pathlib import Path
 
 from segflow.datasets.converters._pairing import by_name, inner_folder, pairs
 from segflow.datasets.sources import Catalogue, Problem, SourceCase, no_cases
-from segflow.files.folders import visible
+from segflow.files.suffixes import ending_with
 
 OPTIONS: dict[str, dict] = {}
 SUFFIX = ".nii.gz"
@@ -40,5 +40,6 @@ def find_cases(raw: Path) -> Catalogue:
 
 def _numbered(raw: Path, folder: Path, kind: str, problems: list[Problem]) -> dict[str, Path]:
     """Return the files of a folder by the names of their cases, which are those of the images."""
-    files = by_name(raw, visible(folder, f"*{SUFFIX}"), rf"{kind}(\d{{4}})\.nii\.gz", problems)
+    paths = ending_with(folder, SUFFIX).values()
+    files = by_name(raw, paths, rf"{kind}(\d{{4}})", problems)
     return {f"img{number}": path for number, path in files.items()}

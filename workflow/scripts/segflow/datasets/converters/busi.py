@@ -11,11 +11,11 @@ from pathlib import Path
 
 from segflow.datasets.converters._pairing import inner_folder, relative
 from segflow.datasets.sources import Catalogue, Problem, SourceCase, no_cases
-from segflow.files.folders import visible
+from segflow.files.suffixes import ending_with
 
 OPTIONS: dict[str, dict] = {}
 CLASSES = ("benign", "malignant", "normal")
-FILE = re.compile(r"(\w+) \((\d+)\)(_mask(?:_(\d+))?)?\.png")
+FILE = re.compile(r"(\w+) \((\d+)\)(_mask(?:_(\d+))?)?")
 
 
 def find_cases(raw: Path) -> Catalogue:
@@ -35,8 +35,8 @@ def find_cases(raw: Path) -> Catalogue:
     classes: dict[str, str] = {}
     problems: list[Problem] = []
     for label in CLASSES:
-        for path in visible(root / label, "*.png"):
-            match = FILE.fullmatch(path.name)
+        for name, path in ending_with(root / label, ".png").items():
+            match = FILE.fullmatch(name)
             if match is None or match[1] != label:
                 text = f"the name is neither '{label} (N).png' nor '{label} (N)_mask.png'"
                 problems.append(_error("", raw, path, text, "rename or remove it"))

@@ -10,7 +10,7 @@ from typing import Any
 
 from segflow.datasets.converters import nnunet
 from segflow.datasets.sources import Catalogue, Problem, SourceCase, no_cases
-from segflow.files.folders import visible
+from segflow.files.suffixes import ending_with
 
 OPTIONS: dict[str, dict] = {}
 SUFFIX = ".nii.gz"
@@ -26,20 +26,19 @@ def find_cases(raw: Path) -> Catalogue:
     FileNotFoundError
         If `raw` has no ``imagesTr`` with images.
     """
-    if not _names(raw / "imagesTr"):
+    if not ending_with(raw / "imagesTr", SUFFIX):
         expected = f"imagesTr/*{SUFFIX} and labelsTr/*{SUFFIX} of a Decathlon task"
         raise no_cases(raw, expected)
     cases, problems = [], []
     for split, part in (("train", "Tr"), ("test", "Ts")):
-        images, labels = _names(raw / f"images{part}"), _names(raw / f"labels{part}")
-        needed = images if split == "train" else []
-        problems += _unpaired(needed, labels, f"images{part}", f"labels{part}")
-        problems += _unpaired(labels, images, f"labels{part}", f"images{part}")
-        labelled = set(labels)
-        for name in images:
-            label = raw / f"labels{part}" / f"{name}{SUFFIX}" if name in labelled else None
-            image = raw / f"images{part}" / f"{name}{SUFFIX}"
-            cases.append(SourceCase(name, name, split, (image,), (label,) if label else None))
+        images = ending_with(raw / f"images{part}", SUFFIX)
+        labels = ending_with(raw / f"labels{part}", SUFFIX)
+        needed = images if split == "train" else {}
+        problems += _unpaired(needed, labels, f"labels{part}")
+        problems += _unpaired(labels, images, f"images{part}")
+        for name, image in images.items():
+            label = (labels[name],) if name in labels else None
+            cases.append(SourceCase(name, name, split, (image,), label))
     return Catalogue(cases, problems)
 
 
@@ -48,13 +47,14 @@ def describe(raw: Path) -> dict[str, Any]:
     return nnunet.describe(raw)
 
 
-def _names(folder: Path) -> list[str]:
-    """Return the case names in a folder."""
-    return [path.name.removesuffix(SUFFIX) for path in visible(folder, f"*{SUFFIX}")]
-
-
-def _unpaired(names: list[str], partners: list[str], here: str, there: str) -> list[Problem]:
+def _unpaired(files: dict[str, Path], partners: dict[str, Path], there: str) -> list[Problem]:
     return [
-        Problem(name, f"{here}/{name}{SUFFIX}", "error", f"has no partner in {there}", "add it")
-        for name in sorted(set(names) - set(partners))
+        Problem(
+            name,
+            f"{files[name].parent.name}/{files[name].name}",
+            "error",
+            f"has no partner in {there}",
+            "add it",
+        )
+        for name in sorted(files.keys() - partners.keys())
     ]

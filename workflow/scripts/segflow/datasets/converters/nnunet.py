@@ -17,7 +17,7 @@ from typing import Any
 
 from segflow.datasets.sources import Catalogue, Problem, SourceCase, no_cases
 from segflow.files.content import read_json
-from segflow.files.folders import visible
+from segflow.files.suffixes import ending_with
 
 OPTIONS: dict[str, dict] = {}
 DESCRIPTION = "dataset.json"
@@ -222,8 +222,8 @@ def _named_cases(
     images, labels = f"images{part}", f"labels{part}"
     found: dict[str, dict[int, Path]] = defaultdict(dict)
     unnamed = []
-    for path in visible(raw / images, f"*{ending}"):
-        match = re.fullmatch(r"(.+)_(\d{4})", path.name.removesuffix(ending))
+    for name, path in ending_with(raw / images, ending).items():
+        match = re.fullmatch(r"(.+)_(\d{4})", name)
         if match:
             found[match[1]][int(match[2])] = path
         else:
@@ -233,9 +233,7 @@ def _named_cases(
     for path in unnamed:
         text, action = "the name has no channel", f"rename it as NAME_0000{ending}"
         problems.append(Problem("", f"{images}/{path.name}", "error", text, action))
-    references = {
-        path.name.removesuffix(ending): path for path in visible(raw / labels, f"*{ending}")
-    }
+    references = ending_with(raw / labels, ending)
     for name in sorted(references.keys() - found.keys()):
         file = f"{labels}/{references[name].name}"
         problems.append(Problem(name, file, "error", f"has no partner in {images}", "add it"))

@@ -11,10 +11,10 @@ from pathlib import Path
 from segflow.datasets.converters._pairing import by_name, inner_folder, pairs, relative
 from segflow.datasets.sources import Catalogue, Problem, SourceCase, no_cases
 from segflow.files.folders import visible
+from segflow.files.suffixes import ending_with
 
 OPTIONS: dict[str, dict] = {}
 SUFFIX = ".nii.gz"
-IMAGE_SUFFIX = "_0000.nii.gz"
 FOLDERS = {"train": "train", "val": "validation"}
 
 
@@ -42,7 +42,7 @@ def find_cases(raw: Path) -> Catalogue:
                     file = relative(raw, case.images[0])
                     problems.append(Problem(case.case, file, "error", text, "move or rename it"))
         if not cases:
-            expected = f"data/train/subtype{{0,1,2}}/quiz_S_NNN{IMAGE_SUFFIX}"
+            expected = f"data/train/subtype{{0,1,2}}/quiz_S_NNN_0000{SUFFIX}"
             raise no_cases(raw, expected)
     cases += _cases(raw, root / "test", "test", r"quiz_\d{3}", problems)
     return Catalogue(cases, problems)
@@ -52,11 +52,11 @@ def _cases(
     raw: Path, folder: Path, split: str, name: str, problems: list[Problem]
 ) -> list[SourceCase]:
     """Return the cases of one folder, whose names fit a pattern."""
-    paths = visible(folder, f"*{SUFFIX}")
-    of_images = [path for path in paths if path.name.endswith(IMAGE_SUFFIX)]
-    of_labels = [path for path in paths if not path.name.endswith(IMAGE_SUFFIX)]
-    images = by_name(raw, of_images, rf"({name})_0000\.nii\.gz", problems)
-    labels = by_name(raw, of_labels, rf"({name})\.nii\.gz", problems)
+    files = ending_with(folder, SUFFIX)
+    of_images = [path for name, path in files.items() if name.endswith("_0000")]
+    of_labels = [path for name, path in files.items() if not name.endswith("_0000")]
+    images = by_name(raw, of_images, rf"({name})_0000", problems)
+    labels = by_name(raw, of_labels, rf"({name})", problems)
     subtype = "" if split == "test" else folder.name
     return [
         SourceCase(name, name, split, (image,), reference, class_label=subtype)

@@ -4,8 +4,12 @@ The table has one row for each case and these columns, of which only the first i
 
 * ``image``: the file; several channels are several files, separated by ``;`` or ``|``, or columns
   ``image_0``, ``image_1``, ... instead of ``image``. All rows have the same number of files.
-* ``label``: the file of the reference; several, separated in the same way, are united. The word
-  ``empty`` stands for a reference that is known to be empty, a blank for no reference.
+* ``label``: the file of the reference; several, separated in the same way, are united, each with
+  the values that it holds. ``NAME=FILE`` is a mask of the label NAME alone; labels that are not
+  named are not there. The word ``empty`` stands for a reference that is known to be empty, a blank
+  for no reference.
+* ``label_NAME`` instead of ``label``, one column for each label that has masks of its own. The word
+  ``empty`` stands for a label that is not there; a case without a reference is blank in all.
 * ``case``: a name of letters, digits, ``.``, ``_`` and ``-``; if blank, that of the image.
 * ``patient``: if blank, each case counts as one.
 * ``group``: what a split must not tear apart; if blank, the patient.
@@ -28,6 +32,7 @@ from pathlib import Path, PurePosixPath
 
 from segflow.datasets.sources import NAME, Catalogue, Problem, SourceCase, no_cases
 from segflow.files.folders import visible
+from segflow.files.suffixes import IMAGES, stem, suffix
 
 OPTIONS: dict[str, dict] = {
     "table": {
@@ -38,15 +43,13 @@ OPTIONS: dict[str, dict] = {
 }
 COLUMNS = ("image", "label", "case", "patient", "group", "split", "class")
 CHANNEL = re.compile(r"image_(0|[1-9]\d*)")
+LABEL = re.compile(r"label_(.+)")
 COVARIATE = re.compile(r"covariate_(\w+)")
 SPLITS = ("train", "val", "test")
 DELIMITERS = ",;\t"
 # Headers that name another file with the voxels (.mhd, .nhdr, .hdr) are not among them: a change
 # of that file would go unseen.
-SUFFIXES = (
-    *(".nii.gz", ".nii", ".nrrd", ".mha", ".dcm"),
-    *(".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp"),
-)
+SUFFIXES = tuple(known for known in IMAGES if known not in (".mhd", ".npy"))
 MEND = "mend the table"
 
 Row = Mapping[str, str]
@@ -151,7 +154,7 @@ def _delimiter(text: str) -> str:
 
 
 def _is_known(column: str) -> bool:
-    return column in COLUMNS or any(kind.fullmatch(column) for kind in (CHANNEL, COVARIATE))
+    return column in COLUMNS or any(kind.fullmatch(column) for kind in (CHANNEL, LABEL, COVARIATE))
 
 
 def _without_blanks(cells: list[str]) -> list[str]:
@@ -165,7 +168,8 @@ def _check_header(line: int, columns: list[str], report: Report) -> bool:
     found: list[str] = []
     for column, count in Counter(columns).items():
         if not _is_known(column):
-            allowed = f"allowed: {', '.join(COLUMNS)}, image_0, image_1, ..., covariate_NAME"
+            more = "image_0, image_1, ..., label_NAME, covariate_NAME"
+            allowed = f"allowed: {', '.join(COLUMNS)}, {more}"
             found.append(f"unknown column {column!r} ({allowed})")
         elif count > 1:
             found.append(f"column {column!r} is there {count} times")
@@ -177,6 +181,8 @@ def _check_header(line: int, columns: list[str], report: Report) -> bool:
         found.append("there is no column 'image'")
     elif set(channels) != set(expected):
         found.append(f"found columns {', '.join(channels)}, expected {', '.join(expected)}")
+    if "label" in columns and any(LABEL.fullmatch(column) for column in columns):
+        found.append("there are both 'label' and 'label_NAME'; one kind is enough")
     for text in found:
         report(line, text)
     return not found
@@ -191,11 +197,7 @@ def _read_case(folder: Path, row: Row, report: Report) -> SourceCase:
     if not all(names) or not names:
         report("the image is missing")
     images = tuple(_find(folder, name, report) for name in names if name)
-    written = row.get("label", "")
-    labels = None
-    if written:
-        files = [] if written.lower() == "empty" else _split(written)
-        labels = tuple(_find(folder, name, report, series=False) for name in files)
+    labels, label_names = _read_labels(folder, row, report)
     case = row.get("case") or _name_of(names)
     if case and not NAME.fullmatch(case):
         report(f"{case!r} cannot name a case", "use letters, digits, '.', '_' and '-'")
@@ -208,12 +210,49 @@ def _read_case(folder: Path, row: Row, report: Report) -> SourceCase:
         split=split,
         images=images,
         labels=labels,
+        label_names=label_names,
         group=row.get("group", ""),
         class_label=row.get("class", ""),
         covariates={
             match[1]: value for name, value in row.items() if (match := COVARIATE.fullmatch(name))
         },
     )
+
+
+def _read_labels(
+    folder: Path, row: Row, report: Report
+) -> tuple[tuple[Path, ...] | None, tuple[str, ...]]:
+    """Return the files of the reference, or None, and the label that each of them is a mask of."""
+    cells = {match[1]: cell for name, cell in row.items() if (match := LABEL.fullmatch(name))}
+    if blank := [name for name, cell in cells.items() if not cell]:
+        if len(blank) < len(cells):
+            text = f"no mask of {', '.join(blank)}, but of other labels"
+            report(text, "name the file, or write 'empty' where the label is not there")
+        return None, ()
+    if not cells:
+        written = row.get("label", "")
+        if not written:
+            return None, ()
+        cells = {"": written}
+    files = [
+        (name, file)
+        for name, cell in cells.items()
+        for file in ([] if cell.lower() == "empty" else _split(cell))
+    ]
+    if "" in cells:
+        files = [_named(folder, file) for _, file in files]
+        if len({bool(name) for name, _ in files}) > 1:
+            report("some files have the name of their label and some have not")
+    paths = tuple(_find(folder, file, report, series=False) for _, file in files)
+    return paths, tuple(name for name, _ in files) if any(name for name, _ in files) else ()
+
+
+def _named(folder: Path, file: str) -> tuple[str, str]:
+    """Return the label and the file of ``NAME=FILE``; a file may have the sign in its own name."""
+    if "=" not in file or os.path.isfile(folder / file):
+        return "", file
+    name, _, file = file.partition("=")
+    return name.strip(), file.strip()
 
 
 def _channel(column: str) -> int:
@@ -243,19 +282,20 @@ def _find(folder: Path, name: str, report: Report, series: bool = True) -> Path:
     elif not os.path.isfile(path):
         report(f"there is no file {name}", "add the file or mend its name")
     # Files of a DICOM series may have no suffix, or end in a number.
-    elif not name.lower().endswith(SUFFIXES) and not re.fullmatch(r"|\.\d+", parts.suffix):
+    elif suffix(path) not in SUFFIXES and not re.fullmatch(r"|\.\d+", parts.suffix):
         report(f"{name} is of an unknown kind (allowed: {', '.join(SUFFIXES)})", "convert the file")
     return path
 
 
 def _name_of(names: list[str]) -> str:
     """Return a name for a case of these files: that of the first, made safe."""
-    stem = PurePosixPath(names[0]).name if names else ""
-    suffix = next((suffix for suffix in SUFFIXES if stem.lower().endswith(suffix)), "")
-    stem = stem[: len(stem) - len(suffix)]
+    if not names:
+        return ""
+    path = Path(names[0])
+    name = stem(path) if suffix(path) in SUFFIXES else path.name
     if len(names) > 1:
-        stem = stem.removesuffix("_0000")
-    return re.sub(r"[^A-Za-z0-9._-]", "_", stem).lstrip("._-")
+        name = name.removesuffix("_0000")
+    return re.sub(r"[^A-Za-z0-9._-]", "_", name).lstrip("._-")
 
 
 def _check_names(cases: dict[int, SourceCase], report: Report) -> None:
