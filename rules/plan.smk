@@ -86,6 +86,7 @@ rule preprocess_cases:
     """Preprocess the training or test cases; unchanged cases are left as they are."""
     input:
         cases="<results>/{dataset}/cases/{part}.csv",
+        checked=ancient("<results>/{dataset}/cases.csv"),
         description=ancient("<results>/{dataset}/dataset.json"),
         plans=lambda wildcards: f"<results>/{{dataset}}/plans/{base_plans(wildcards)}.json",
     output:

@@ -63,7 +63,7 @@ def test_an_edited_module_of_a_converter_converts_again(project):
 
 def test_another_wording_of_logs_evaluates_no_case_again(project):
     path = project.folder / "workflow/scripts/segflow/jobs/logs.py"
-    path.write_text(path.read_text().replace("job failed", "the job failed"))
+    path.write_text(path.read_text().replace("it said nothing", "it did not say"))
     folder = project.results / "hippocampus/both/evaluation"
     before = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.json")}
     metrics = "results/hippocampus/both/metrics.csv"
@@ -255,12 +255,24 @@ def test_one_fold_is_trained_again_on_demand(project):
     assert "train_fold" not in project.planned("evaluate")
 
 
-def test_a_failure_is_shown_and_logged_and_loses_nothing(project):
-    path = sorted((project.raw / "imagesTr").iterdir())[0]
-    path.write_bytes(gzip.compress(b"not an image"))
-    text = project.snakemake("convert", check=False)
-    assert f"1 problems\n  imagesTr/{path.name}: cannot be read" in text
-    log = (project.folder / "logs/hippocampus/convert_dataset/train.log").read_text()
-    assert "Traceback" in log
-    assert f"imagesTr/{path.name}: cannot be read" in log
+def test_failures_of_both_parts_are_shown_once_and_last_and_lose_nothing(project):
+    damaged = [sorted((project.raw / f"images{part}").iterdir())[0] for part in ("Tr", "Ts")]
+    sound = [path.read_bytes() for path in damaged]
+    for path in damaged:
+        path.write_bytes(gzip.compress(b"not an image"))
+    table = project.results / "hippocampus/problems.csv"
+    for _ in range(2):  # it is looked at again, for it may be mended where no file shows it
+        text = project.snakemake(check=False)
+        assert text.count("cannot be read") == 2
+        assert "Traceback" not in text
+        last = text[text.index("gather_cases hippocampus failed:") :]
+        assert ": 2 problems\n  imagesTr/" in last
+        assert all(path.name in last for path in damaged)
+        assert table.read_text().count(",error,") == 2
+        assert not {"train_fold", "predict_fold"} & project.planned() - {"train_fold"}
+        assert not re.search(r"rule (extract_fingerprint|preprocess_cases|train_fold)", text)
     assert len(checkpoints(project)) == 4
+    for path, content in zip(damaged, sound, strict=True):
+        path.write_bytes(content)
+    project.snakemake("convert")
+    assert ",error," not in table.read_text()

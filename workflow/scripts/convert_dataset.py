@@ -7,16 +7,15 @@ from segflow.datasets.conversion import (
     Target,
     convert_cases,
     missing_labels,
-    raise_problems,
     remove_other_cases,
-    write_problems,
 )
 from segflow.datasets.leaks import find_copies
 from segflow.datasets.near_duplicates import group_pairs, read_pairs
 from segflow.datasets.parts import PartRule, assign_parts, cases_of_part
+from segflow.datasets.problems import failed_cases, raise_problems, write_problems
 from segflow.datasets.sources import find_cases, record_sources
 from segflow.files.cases import write_cases
-from segflow.files.content import file_sha256, write_json
+from segflow.files.content import write_json
 from segflow.files.labels import foreground_values, single_values
 from segflow.jobs.logs import logged
 
@@ -34,7 +33,10 @@ def main(
     problems: Path,
     sources: Path,
 ) -> None:
-    """Convert the cases of `part` below `raw` into `folder` and write the three tables."""
+    """Convert the cases of `part` below `raw` into `folder` and write the three tables.
+
+    Cases with a problem are not among the cases; the rule `gather_cases` fails by them.
+    """
     catalogue = find_cases(dataset, raw)
     names = [case.case for case in catalogue.cases]
     groups = group_pairs(names, read_pairs(pairs)) if pairs else {}
@@ -63,14 +65,18 @@ def main(
     here = {case.case for case in chosen}
     errors = [p for p in catalogue.problems if p.severity == "error" and p.case in here]
     reported = (catalogue.problems + leaks if part == "train" else errors) + reported
-    raise_problems(reported, str(raw))
-    remove_other_cases(chosen, part, target)
+    failed = failed_cases(reported)
+    if not failed:  # a damaged table hides cases that are there
+        remove_other_cases(chosen, part, target)
     write_problems(problems, reported)
     counted = cases_of_part(dataset, raw, rule, part)
-    unread = {path for case in counted for path in case.files} - sha256.keys()
-    sha256 |= {path: file_sha256(path) for path in unread}
-    write_json(sources, {"state": state, **record_sources(raw, counted, sha256)})
-    write_cases(cases, converted)
+    known = {
+        "state": state,
+        "failed": bool(failed),
+        **record_sources(raw, counted, sha256),
+    }
+    write_json(sources, known)
+    write_cases(cases, [case for case in converted if case.case not in failed])
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from segflow.files.content import read_own_json, setting_damage_aside
 from segflow.files.manifests import read_finished, write_manifest
 from segflow.jobs.devices import choose_device, may_lease
 from segflow.jobs.folder_leases import held
+from segflow.jobs.logs import explained
 from segflow.jobs.processes import end_cleanly
 from segflow.models.nnunet import use_folders
 from segflow.models.prediction import load_predictor, predict_fold, prediction_keys
@@ -76,4 +77,5 @@ def _predict(options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with explained():
+        main()

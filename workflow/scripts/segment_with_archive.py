@@ -6,6 +6,7 @@ from pathlib import Path
 from segflow.files.content import write_json
 from segflow.jobs.devices import may_lease
 from segflow.jobs.folder_leases import held
+from segflow.jobs.logs import explained
 from segflow.jobs.processes import end_cleanly
 from segflow.models.nnunet import use_folders
 from segflow.predictors.archives import NAME, NNUNET_NAME, install
@@ -33,4 +34,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with explained():
+        main()

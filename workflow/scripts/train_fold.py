@@ -12,6 +12,7 @@ from segflow.files.manifests import read_finished
 from segflow.jobs.devices import choose_device, may_lease
 from segflow.jobs.folder_leases import held
 from segflow.jobs.interruption import Interrupted
+from segflow.jobs.logs import explained
 from segflow.jobs.processes import end_cleanly
 from segflow.jobs.time_limits import warned_before_limit
 from segflow.models.checkpoints import set_aside
@@ -102,4 +103,5 @@ def _train(options: argparse.Namespace, plans: dict, fold: dict, folder: Path) -
 
 
 if __name__ == "__main__":
-    main()
+    with explained():
+        main()

@@ -12,9 +12,9 @@ from segflow.datasets.conversion import (
     convert_cases,
     make_dataset_json,
     missing_labels,
-    raise_problems,
     remove_other_cases,
 )
+from segflow.datasets.problems import raise_problems
 from segflow.datasets.sources import Problem, SourceCase
 from segflow.files.content import read_json, write_json
 from segflow.images.nifti import describe_difference, read_image, read_labels

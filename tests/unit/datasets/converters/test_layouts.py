@@ -4,8 +4,7 @@ import csv
 
 import pytest
 
-from conversion import RULE, convert, describe
-from gather_cases import main as gather_cases
+from conversion import RULE, convert, describe, gather
 from inbreast import make_inbreast
 from layouts import BREASTDM_DOUBLES, LAYOUTS
 from make_splits import main as make_splits
@@ -33,13 +32,9 @@ def run(name, folder, published=False, n_folds=2):
     }
     for part in ("train", "test"):
         convert(raw, dataset, folder, part, rule=rule)
-    paths = {part: folder / f"{part}.csv" for part in ("train", "test")}
-    problems = [folder / f"{part}_problems.csv" for part in paths]
-    gather_cases(
-        list(paths.values()), problems, published, folder / "cases.csv", folder / "problems.csv"
-    )
+    gather(folder, published)
     splits = folder / "splits.json"
-    make_splits(paths["train"], None, published, n_folds, 1, splits, folder / "nnunet.json")
+    make_splits(folder / "train.csv", None, published, n_folds, 1, splits, folder / "nnunet.json")
     return read(folder / "cases.csv"), read(folder / "problems.csv"), read_json(splits)
 
 

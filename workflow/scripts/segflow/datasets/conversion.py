@@ -1,14 +1,15 @@
 """Conversion of a published data set to nnU-Net's raw layout, with a check of every file."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from segflow.datasets.problems import failed_cases
 from segflow.datasets.sources import Problem, SourceCase
-from segflow.files.cases import Case, write_rows
+from segflow.files.cases import Case
 from segflow.files.content import content_key, file_sha256, place_file
 from segflow.files.labels import Labels, foreground
 from segflow.files.ledger import Ledger
@@ -441,16 +442,6 @@ def _n_not_finite(array: np.ndarray) -> int:
     return int(array.size - np.count_nonzero(np.isfinite(array)))
 
 
-def failed_cases(problems: Iterable[Problem]) -> set[str]:
-    """Return the cases with a problem that conversion cannot repair."""
-    return {problem.case for problem in problems if problem.severity == "error"}
-
-
-def write_problems(path: Path, problems: Iterable[Problem]) -> None:
-    """Write a table of problems."""
-    write_rows(path, map(asdict, problems), [column.name for column in fields(Problem)])
-
-
 def missing_labels(cases: list[Case], labels: Labels) -> list[Problem]:
     """Report labels that no training case holds, and those that few hold.
 
@@ -473,22 +464,6 @@ def missing_labels(cases: list[Case], labels: Labels) -> list[Problem]:
             text = f"label {name!r} is in {count} of {len(held)} training cases"
             problems.append(Problem("", "", "note", text, "kept"))
     return problems
-
-
-def raise_problems(problems: list[Problem], where: str) -> None:
-    """Raise one error that lists every problem that conversion cannot repair.
-
-    Raises
-    ------
-    ValueError
-        If there is one.
-    """
-    errors = [problem for problem in problems if problem.severity == "error"]
-    if errors:
-        lines = [
-            f"  {error.file or error.case}: {error.problem} ({error.action})" for error in errors
-        ]
-        raise ValueError(f"{where}: {len(errors)} problems\n" + "\n".join(lines))
 
 
 def make_dataset_json(dataset: dict, n_training: int) -> dict:

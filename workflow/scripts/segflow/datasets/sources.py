@@ -272,7 +272,8 @@ def state_of_sources(raw: Path, cases: Iterable[SourceCase], record: Path) -> st
     The first time the key is taken from sizes and modification times, so that a new data set
     is not read twice. Once conversion has recorded the key together with the files' hashes, it
     stays as it is while the content does: a file that was only touched is recognised by its
-    hash.
+    hash. After a conversion that found problems it is another each time, for what was wrong may
+    be mended where no file shows it.
 
     Parameters
     ----------
@@ -295,6 +296,8 @@ def state_of_sources(raw: Path, cases: Iterable[SourceCase], record: Path) -> st
         known = read_json(record)
     except (OSError, ValueError):
         known = None
+    if isinstance(known, dict) and known.get("failed"):
+        return content_key(roles, files, known["state"])
     if (
         isinstance(known, dict)
         and known.get("roles") == roles
@@ -311,13 +314,18 @@ def state_of_sources(raw: Path, cases: Iterable[SourceCase], record: Path) -> st
 
 
 def record_sources(raw: Path, cases: Iterable[SourceCase], sha256: dict[Path, str]) -> dict:
-    """Return what `state_of_sources` needs to recognise these files, less the key."""
+    """Return what `state_of_sources` needs to recognise these files, less the key.
+
+    `sha256` holds the hashes that are known already.
+    """
     cases = list(cases)
-    files = describe_files(raw, cases)
-    return {
-        "roles": _roles(raw, cases),
-        "files": {name: [*state, sha256[raw / name]] for name, state in files.items()},
-    }
+    found = {}
+    for name, state in describe_files(raw, cases).items():
+        try:
+            found[name] = [*state, sha256.get(raw / name) or file_sha256(raw / name)]
+        except OSError:  # a problem of a case, which is reported
+            found[name] = [*state, ""]
+    return {"roles": _roles(raw, cases), "files": found}
 
 
 def _roles(raw: Path, cases: list[SourceCase]) -> list[list]:

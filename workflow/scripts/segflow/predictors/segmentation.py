@@ -14,11 +14,9 @@ from segflow.datasets import conversion
 from segflow.datasets.conversion import (
     Target,
     convert_cases,
-    failed_cases,
-    raise_problems,
     remove_other_cases,
-    write_problems,
 )
+from segflow.datasets.problems import failed_cases, join_problems, raise_problems, write_problems
 from segflow.datasets.sources import Problem, SourceCase
 from segflow.files.cases import Case
 from segflow.files.code import module_key
@@ -28,6 +26,7 @@ from segflow.files.labels import label_values
 from segflow.files.ledger import Ledger
 from segflow.files.manifests import write_manifest
 from segflow.files.suffixes import IMAGES, stem, suffix
+from segflow.files.words import counted
 from segflow.images.nifti import SUFFIX
 from segflow.jobs.devices import choose_device
 from segflow.models import prediction, preprocessing
@@ -252,11 +251,12 @@ def segment(
         place_file(work / "segmented" / path.name, path)
         finished.enter(case, keys[case], [path])
     shutil.rmtree(work)
-    write_problems(output / "problems.csv", problems)
+    write_problems(output / "problems.csv", join_problems(problems))
     for case in failed_cases(problems):
         del keys[case]
     write_manifest(options.manifest, keys)
-    raise_problems(problems, f"{options.images}: {len(keys)} of {len(sources)} images segmented")
+    done = f"{options.images}: {len(keys)} of {counted(len(sources), 'image')} segmented"
+    raise_problems(problems, done, str(output / "problems.csv"))
 
 
 def _split_weight(member: str) -> tuple[str, float]:
