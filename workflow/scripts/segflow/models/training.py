@@ -1,7 +1,9 @@
 """Training of one fold of one model, resumed only if everything it was made from is the same."""
 
+import math
 import os
 import platform
+import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 PROCEDURE = 1  # move it when a training would come out differently
 TRAINER = "SegflowTrainer"
+MANY_VOXELS = 500_000  # of a batch: an iteration of nnU-Net's network takes seconds on a few cores
 
 
 def fold_folder(results: Path, nnunet_name: str, plans: dict, fold: int) -> Path:
@@ -112,6 +115,8 @@ def use_threads(
         If the shared memory is too small for the batches of the workers.
     """
     torch.set_num_threads(threads if device == "cpu" else 1)
+    if device == "cpu":
+        warn_of_large_batch(plans)
     workers = 0
     if device != "cpu":
         settings = plans["segflow"]
@@ -191,6 +196,21 @@ def train_fold(
     else:
         run_trainer(*arguments, device)
     return folder
+
+
+def warn_of_large_batch(plans: dict) -> None:
+    """Say on standard error that a batch is large for a CPU, and what makes it smaller."""
+    settings = plans["segflow"]
+    configuration = plans["configurations"][settings["configuration"]]
+    patch, batch_size = configuration["patch_size"], configuration["batch_size"]
+    if math.prod(patch) * batch_size > MANY_VOXELS:
+        print(
+            f"config/models/{settings['model']}.yaml: patches of {'x'.join(map(str, patch))}, "
+            f"{batch_size} in a batch, were planned for a GPU and take long on a CPU; "
+            "planning.gpu_memory_gb, or overrides.patch_size and overrides.batch_size, make them "
+            "smaller",
+            file=sys.stderr,
+        )
 
 
 def _is_finished(folder: Path, identity: dict[str, str]) -> bool:

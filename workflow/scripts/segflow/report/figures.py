@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 import matplotlib
@@ -31,6 +32,7 @@ STYLE = {
     "axes.axisbelow": True,
     "legend.frameon": False,
 }
+NAME_WIDTH = 30  # characters of a name in a line above a picture
 MAX_PAIRS = 45  # rows of a figure that can still be read
 
 
@@ -117,7 +119,8 @@ def draw_steps(cases: dict[str, tuple[dict[str, np.ndarray], dict[str, np.ndarra
                 mask = references[step][::stride, ::stride]
                 axis.contour(mask, [0.5], colors=COLOURS[1], linewidths=1)
             title = step.replace("_", " ")
-            axis.set_title(title if number else f"{name}\n{title}", fontsize=9)
+            above = "" if number else "\n".join([*wrap(name, NAME_WIDTH), ""])
+            axis.set_title(above + title, fontsize=9)
     return figure
 
 
