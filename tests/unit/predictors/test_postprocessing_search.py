@@ -14,7 +14,8 @@ from segflow.evaluation.lesions import LesionRule
 from segflow.evaluation.metrics import joint_histogram, overlap
 from segflow.files.labels import foreground
 from segflow.images.nifti import read_labels, write_image
-from segflow.predictors.components import compare_pieces
+from segflow.predictors.components import compare_pieces, read_table
+from segflow.predictors.postprocessing import postprocess_cases
 from segflow.predictors.postprocessing_search import (
     Cohort,
     Search,
@@ -183,6 +184,7 @@ def test_scores_by_hand():
         ([1, 2, 3, 4, 5], [1, 2, 3, 4, 5], 3, [1.4, 3.5, 6]),
         ([4], [4], 5, [5]),  # sqrt(4 * 6), rounded
         ([1.001], [1.001, 1.002], 5, [1.0015]),
+        ([1, 1 + 1e-7], [1, 1 + 1e-7, 3], 5, [2]),  # one volume, read from two headers
     ],
 )
 def test_volumes_lie_between_a_wrong_piece_and_the_next_one(wrong, volumes, count, expected):
@@ -506,3 +508,23 @@ def test_tables_are_made_once(draw, tmp_path, capsys):
     assert [line.split()[1] for line in lines] == ["0", "1", "2", "1"]
     assert first["x"].reference.voxels.tolist() == [8]
     assert last["x"].reference.voxels.tolist() == [4, 2]
+
+
+@pytest.mark.parametrize("axis", range(3))
+def test_areas_of_flat_images_do_not_depend_on_their_thickness(draw, tmp_path, axis):
+    label_map = np.expand_dims(drawn("1101", "1000", "0000")[0], axis)
+    found = []
+    for thickness_mm in (1.0, 5.0):
+        spacing = [2.0, 0.5]
+        spacing.insert(axis, thickness_mm)
+        path = draw(tmp_path / f"{thickness_mm}.nii.gz", label_map, spacing_mm=tuple(spacing))
+        cohort = Cohort(
+            {"x": read_table(path, path, ONE)}, ONE, LesionRule(("organ",), "iou", 0.1, 3.0)
+        )
+        rows = [row["volume_mm3"] for row in describe_components(cohort)]
+        found.append((rows, cohort.score(cohort.untouched).lesion_f1.tolist()))
+        target = tmp_path / "after" / path.name
+        steps = [{"scope": "organ", "labels": [1], "operation": "drop_small", "parameter": 3}]
+        postprocess_cases({path.name[:-7]: "k"}, tmp_path, target.parent, {"steps": steps}, 1)
+        assert read_labels(target)[0].sum() == 3
+    assert found[0] == found[1] == ([3.0, 1.0], [[1.0]])

@@ -104,6 +104,13 @@ def test_bands_by_hand(metrics):
     }
 
 
+def test_a_value_that_is_a_limit_of_a_band_to_rounding_is_the_limit(metrics):
+    metrics["iou"] = np.resize([0.1 + 0.6, 0.7 - 1e-12, 0.85 + 1e-12, 0.5 - 1e-12], len(metrics))
+    found = bands(arrange(metrics, ["iou"])[0], RULE, TITLES)
+    assert (found["excellent (> 0.85)"] == "0 (0%)").all()
+    assert (found["poor (< 0.50)"] == "0 (0%)").all()
+
+
 @pytest.mark.parametrize(
     ("value", "metric", "sign", "text"),
     [

@@ -7,6 +7,7 @@ import cc3d
 import numpy as np
 
 from segflow.evaluation.metrics import ratio
+from segflow.images.sizes import at_least
 
 
 def lesion_columns(flat: bool) -> list[str]:
@@ -28,7 +29,7 @@ class LesionRule:
     threshold : float
         Least overlap of a match. Components that share no voxel never match.
     min_volume_mm3 : float
-        Components below this volume (area in mm2, for 2D images) are no lesions, in the reference
+        Components below this volume (area in mm2, in a flat image) are no lesions, in the reference
         and in the prediction alike. 0 keeps all.
     """
 
@@ -115,9 +116,10 @@ def lesion_metrics(n_matched: int, n_reference: int, n_prediction: int) -> dict[
 def compare_lesions(
     reference: np.ndarray,
     prediction: np.ndarray,
-    voxel_mm3: float,
+    voxel_size: float,
     rule: LesionRule,
     flat: bool = False,
+    thickness_mm: float = 1.0,
 ) -> tuple[dict[str, float], list[dict]]:
     """Find and match the lesions of a label of one case.
 
@@ -126,12 +128,14 @@ def compare_lesions(
     reference, prediction : ndarray of bool
         Masks of the same shape (z, y, x). Voxels are connected through faces, edges and corners
         (26 neighbours; 8 in 2D).
-    voxel_mm3 : float
-        Volume of a voxel in mm3, or area of a pixel in mm2.
+    voxel_size : float
+        Volume of a voxel in mm3, or area in mm2 in a flat image.
     rule : LesionRule
         What counts as a lesion, and as found.
     flat : bool
-        Whether sizes are areas.
+        Whether all images of the table are flat, and sizes in it areas.
+    thickness_mm : float
+        Of a flat image whose lesions stand in a table of volumes.
 
     Returns
     -------
@@ -143,7 +147,7 @@ def compare_lesions(
         ``area_mm2``, ``matched``: number of the other kind's lesion that it is matched with, and
         Dice and IoU of the two; NaN for a lesion without a match.
     """
-    smallest = rule.min_volume_mm3 / voxel_mm3
+    smallest = rule.min_volume_mm3 / voxel_size
     (truth, sizes), (guess, other_sizes) = (
         label_lesions(mask, smallest) for mask in (reference, prediction)
     )
@@ -158,7 +162,8 @@ def compare_lesions(
     for kind, own, own_sizes in (("reference", 0, sizes), ("prediction", 1, other_sizes)):
         partners = {pair[own]: pair for pair in map(tuple, matched.tolist())}
         for index, size in enumerate(own_sizes.tolist()):
-            values = [kind, index + 1, size * voxel_mm3, math.nan, math.nan, math.nan]
+            volume = size * voxel_size * thickness_mm
+            values = [kind, index + 1, volume, math.nan, math.nan, math.nan]
             if pair := partners.get(index):
                 counts = common[pair], sizes[pair[0]], other_sizes[pair[1]]
                 scores = [float(overlap_of(name, *counts)) for name in ("dice", "iou")]
@@ -175,7 +180,7 @@ def label_lesions(mask: np.ndarray, smallest: float) -> tuple[np.ndarray, np.nda
     mask : ndarray of bool
         Of shape (z, y, x).
     smallest : float
-        Voxels of the smallest component that counts.
+        Voxels of the smallest component that counts; a volume in voxels, hence no integer.
 
     Returns
     -------
@@ -191,7 +196,7 @@ def label_lesions(mask: np.ndarray, smallest: float) -> tuple[np.ndarray, np.nda
     components = components[tuple(slice(0, size) for size in mask.shape)]
     sizes = np.bincount(components[mask])[1:]
     order = np.argsort(-sizes, kind="stable")
-    order = order[sizes[order] >= smallest]
+    order = order[at_least(sizes[order], smallest)]
     numbers = np.zeros(len(sizes) + 1, np.uint32)
     numbers[order + 1] = np.arange(1, len(order) + 1)
     return numbers[components], sizes[order]

@@ -17,6 +17,7 @@ from segflow.evaluation.lesions import LesionRule, match_lesions
 from segflow.files.code import module_key
 from segflow.files.content import content_key, file_sha256
 from segflow.files.labels import Labels, foreground
+from segflow.images.sizes import TOLERANCE, at_least, at_most
 from segflow.jobs.workers import finish_cases
 from segflow.predictors.components import CaseTable, load_table, read_table, save_table
 from segflow.predictors.steps import (
@@ -201,7 +202,7 @@ class Cohort:
         places, large = [], []
         for components, n in kinds:
             place = np.full(n, -1)
-            large.append(components.volume_mm3 >= self.rule.min_volume_mm3)
+            large.append(at_least(components.volume_mm3, self.rule.min_volume_mm3))
             kept = large[-1][components.number]
             place[components.members[kept]] = components.number[kept]
             places.append(place)
@@ -472,7 +473,7 @@ def _candidates(
         volumes = pool.volume_mm3[holes]
         wrong = 2 * overlaps[holes] > pool.pieces.voxels[holes]
         for volume in pick_volumes(volumes[wrong & inside], volumes[inside], N_FILL):
-            yield Step(scope, labels, "fill_holes", volume), holes[volumes <= volume]
+            yield Step(scope, labels, "fill_holes", volume), holes[at_most(volumes, volume)]
         return
     components = find_components(pool, present, labels)
     steps = []
@@ -508,16 +509,17 @@ def pick_volumes(wrong: np.ndarray, volumes: np.ndarray, count: int) -> list[flo
     -------
     list of float
         Ascending; each between that volume and the next larger one in `volumes`, with as few
-        digits as this allows.
+        digits as this allows. Volumes that differ by hardly more than the tolerance of limits
+        (`segflow.images.sizes`) are one.
     """
     wrong, volumes = np.unique(wrong), np.unique(volumes)
     places = np.unique(np.linspace(0, len(wrong) - 1, min(count, len(wrong))).round().astype(int))
     picked = []
     for low in wrong[places]:
-        above = np.searchsorted(volumes, low, side="right")
+        above = np.searchsorted(volumes, low * (1 + 4 * TOLERANCE), side="right")
         high = volumes[above] if above < len(volumes) else 1.5 * low
         picked.append(_short_number(float(low), float(high)))
-    return picked
+    return list(dict.fromkeys(picked))
 
 
 def _short_number(low: float, high: float) -> float:
@@ -525,9 +527,9 @@ def _short_number(low: float, high: float) -> float:
     middle = math.sqrt(low * high)
     for digits in range(1, 17):
         number = float(f"{middle:.{digits}g}")
-        if low < number < high:
+        if not at_most(number, low) and not at_least(number, high):
             return number
-    return high
+    return middle
 
 
 def _means(scores: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from segflow.evaluation.metrics import METRICS, Metric
 from segflow.evaluation.summaries import ALL, SplitMetrics
+from segflow.images.sizes import at_least, at_most
 
 MAIN = ["dice", "iou", "hd95", "nsd", "precision", "recall"]
 BEFORE_AND_AFTER = ["dice", "iou", "precision"]
@@ -174,8 +175,8 @@ def bands(split: SplitMetrics, rule: dict, titles: dict[str, str]) -> pd.DataFra
     for predictor in titles:
         for place, label in enumerate(split.labels):
             values = split.values[split.predictors.index(predictor), stage, :, place, metric]
-            band = (values <= limits[0]).astype(int)
-            band += sum((values < limit).astype(int) for limit in limits[1:])
+            band = at_most(values, limits[0]).astype(int)
+            band += sum((~at_least(values, limit)).astype(int) for limit in limits[1:])
             band[np.isnan(values)] = len(limits) + 1
             counts = np.bincount(band, minlength=len(limits) + 2)
             shares = [f"{n} ({n / len(values):.0%})" for n in counts]
