@@ -216,6 +216,47 @@ def test_holm_by_hand():
     assert found.loc[["a", "b", "c", "all"], "p_corrected"].tolist() == [8 / 32] * 4
 
 
+def test_identical_hypotheses_count_once():
+    generator = np.random.default_rng(11)
+    values = {name: generator.random(9) + shift / 8 for shift, name in enumerate("pqr")}
+    one = table(values)
+    alone = comparisons_of(one)
+    for label in ("a", "all"):
+        own = alone[alone["label"] == label]
+        expected = multipletests(own["p"], method="holm")[1]  # of three pairs, not of six tests
+        np.testing.assert_allclose(own["p_corrected"], expected)
+    # Neither a region of the one label, nor a label that is nowhere, nor a predictor that says
+    # what another one does, is a new question.
+    region = pd.concat([one, one.assign(label="region")])
+    groups = {case: case for case in one["case"]}
+    others = {
+        "region": compare(arrange(region, ["dice"], ["region"]), BETTER, groups, seed=1),
+        "nowhere": comparisons_of(pd.concat([one, one.assign(label="b", dice=NAN)])),
+        "twin": comparisons_of(table(values | {"z": values["r"]})),
+    }
+    keys = ["predictor", "other"]
+    expected = alone[alone["label"] == "a"].set_index(keys)["p_corrected"]
+    for name, found in others.items():
+        own = found[found["label"] == "a"].set_index(keys)["p_corrected"]
+        if name == "twin":  # r minus z is always 0, and p 1: one test more, the last one
+            assert own["r", "z"] == 1
+            np.testing.assert_allclose(own["p", "z"], own["p", "r"])
+            tests = [*alone[alone["label"] == "a"]["p"], 1.0]
+            np.testing.assert_allclose(
+                own[expected.index], multipletests(tests, method="holm")[1][:3]
+            )
+        else:
+            np.testing.assert_allclose(own, expected)
+
+
+def test_hypotheses_whose_differences_agree_are_not_identical():
+    values = {"p": [0.5, 0.6, 0.7, 0.8, 0.9], "q": [0.4, 0.4, 0.4, 0.4, 0.4]}
+    higher = {name: [value + 0.1 for value in column] for name, column in values.items()}
+    found = comparisons_of(pd.concat([table(values), table(higher, label="b")]))
+    assert found["p"].tolist() == [2 / 32] * 3
+    assert found["p_corrected"].tolist() == [6 / 32] * 3
+
+
 def test_a_metric_that_is_defined_nowhere_is_in_no_family():
     parts = table({"p": [0.1, 0.2, 0.3], "q": [0.2, 0.4, 0.6]}).assign(hd95=NAN)
     assert set(comparisons_of(parts)["metric"]) == {"dice"}

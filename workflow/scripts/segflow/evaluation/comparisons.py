@@ -34,8 +34,9 @@ METHOD = (
     "size r, and the groups in which the first is better : equal : worse. A group is a patient, or "
     "near-duplicates; its differences are averaged. The test is Wilcoxon's signed-rank test: ties "
     "are left out, p is exact with at most 50 other groups and a normal approximation beyond; "
-    "Holm's correction is over all pairs and labels of one metric in one split and stage. r is the "
-    "rank-biserial correlation: 1 if the first is better in every group, -1 if the other is. Where "
+    "Holm's correction is over all pairs and labels of one metric in one split and stage; "
+    "identical hypotheses count once. r is the rank-biserial correlation: 1 if the first is better in "
+    "every group, -1 if the other is. Where "
     "both masks are empty for one predictor only, it is right and its value counts as perfect; a "
     "case in which they are for both is left out."
 )
@@ -97,9 +98,9 @@ def compare(
         what is not there. The undefined value then counts as a perfect one. Cases that are
         undefined for both are left out. Differences are the first minus the other: mean over the
         finite ones of ``n_groups`` groups, median over all with its 95 % interval. ``statistic``
-        is the smaller sum of ranks, ``p_corrected`` Holm's p over pairs and labels. Wins and
-        losses are those of the first predictor, in groups, and ``effect_size`` is positive where
-        it is better.
+        is the smaller sum of ranks, ``p_corrected`` Holm's p over pairs and labels, in which
+        identical hypotheses count once, such as ``all`` of a single label. Wins and losses are
+        those of the first predictor, in groups, and ``effect_size`` is positive where it is better.
     """
     tables = [
         _compare_metric(split, stage, metric, better, groups, seed)
@@ -143,10 +144,27 @@ def _compare_metric(
         **_statistics(averaged.reshape(len(averaged), -1), better[name], seed),
         p_corrected=np.nan,
     )
-    known = table["p"].notna()
-    if known.any():
-        table.loc[known, "p_corrected"] = multipletests(table.loc[known, "p"], method="holm")[1]
+    hypotheses = _hypotheses(split, stage, metric, pairs)
+    tested = ~(table["p"].isna() | hypotheses.duplicated())
+    if tested.any():
+        corrected = multipletests(table.loc[tested, "p"], method="holm")[1]
+        table["p_corrected"] = hypotheses.map(dict(zip(hypotheses[tested], corrected, strict=True)))
     return table[COLUMNS]
+
+
+def _hypotheses(split: SplitMetrics, stage: int, metric: int, pairs: np.ndarray) -> pd.Series:
+    """Return a key of each pair and label; those whose values all agree are one hypothesis.
+
+    So is `all` of one label with this label, a region with the label that it consists of, and a
+    pair with another one of predictors that say the same.
+    """
+    values = split.values[:, stage, :, :, metric]
+    together = mean_of_defined(values[:, :, split.averaged], axis=2)[:, :, None]
+    values = np.round(np.concatenate([values, together], axis=2), 10)
+    values[np.isnan(values)] = np.nan  # which has several bit patterns
+    keys = [[column.tobytes() for column in own.T] for own in values]
+    sides = [zip(keys[first], keys[second], strict=True) for first, second in pairs]
+    return pd.Series([frozenset(both) for labels in sides for both in labels])
 
 
 def changes(splits: list[SplitMetrics], groups: dict[str, str], seed: int) -> pd.DataFrame:
