@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from segflow.evaluation.bootstrap import N_RESAMPLES, mean_intervals, median_intervals
+from segflow.evaluation.bootstrap import N_RESAMPLES, mean_intervals
 
 
 @pytest.mark.parametrize("n", [12, 40, 200])
@@ -75,7 +75,6 @@ def test_an_interval_depends_on_its_own_column_only():
 def test_two_groups_are_too_few():
     values = np.arange(8.0)[:, None]
     assert np.isnan(mean_intervals(values, np.repeat([0, 1], 4), seed=1)).all()
-    assert np.isnan(median_intervals(values[:2], seed=1)).all()
     assert np.isnan(mean_intervals(np.full((4, 1), np.nan), np.arange(4), seed=1)).all()
 
 
@@ -88,36 +87,3 @@ def test_equal_values_have_an_interval_without_width(value):
 def test_groups_of_equal_means_have_an_interval_without_width():
     found = mean_intervals(np.array([[0.1], [0.3]] * 3), np.repeat([0, 1, 2], 2), seed=1)
     np.testing.assert_allclose(found[:, 0], [0.2, 0.2])
-
-
-@pytest.mark.parametrize("n", [5, 8, 41])
-def test_median_intervals_agree_with_scipy(n):
-    # Sorted, so that the same draws are the same resamples.
-    values = np.sort(np.random.default_rng(4).normal(size=(n, 2)), axis=0)
-    found = median_intervals(values, seed=7)
-    for column, interval in zip(values.T, found.T, strict=True):
-        result = stats.bootstrap(
-            (column,),
-            np.median,
-            n_resamples=N_RESAMPLES,
-            method="percentile",
-            rng=np.random.default_rng([7, n]),
-        )
-        ordered = np.sort(result.bootstrap_distribution)
-        np.testing.assert_allclose(interval, ordered[[249, 9749]], rtol=1e-12)
-        np.testing.assert_allclose(interval, result.confidence_interval, atol=0.02)
-
-
-def test_the_median_of_three_reaches_from_the_least_to_the_most():
-    # The median of a resample of three is the least value with a chance of 7/27.
-    found = median_intervals(np.array([[3.0], [1.0], [2.0]]), seed=1)
-    assert found[:, 0].tolist() == [1.0, 3.0]
-
-
-def test_infinite_differences_make_infinite_ends():
-    # The median of seven draws is the least of seven values with a chance of 1 %, at most the
-    # second least with 11 %; it is one of the three largest with 34 %.
-    values = np.array([np.inf] * 3 + [0.0, 1.0, 2.0, 3.0])[:, None]
-    assert median_intervals(values, seed=1)[:, 0].tolist() == [1.0, np.inf]
-    both = np.array([-np.inf] * 2 + [np.inf] * 2)[:, None]
-    assert median_intervals(both, seed=1)[:, 0].tolist() == [-np.inf, np.inf]

@@ -43,12 +43,7 @@ def mean_intervals(values: np.ndarray, groups: np.ndarray, seed: int) -> np.ndar
     ----------
     Efron, Better bootstrap confidence intervals, JASA 1987, doi:10.1080/01621459.1987.10478410.
     """
-    _, places = np.unique(groups, return_inverse=True)
-    order = np.argsort(places, kind="stable")
-    starts = np.flatnonzero(np.diff(places[order], prepend=-1))
-    finite = np.isfinite(values)
-    sums = np.add.reduceat(np.where(finite, values, 0.0)[order], starts, axis=0)
-    sizes = np.add.reduceat(finite[order].astype(float), starts, axis=0)
+    sums, sizes = group_sums(values, groups)
     ends = np.full((2, values.shape[1]), np.nan)
     n_groups = (sizes > 0).sum(axis=0)
     for n in np.unique(n_groups[n_groups >= MIN_GROUPS]):
@@ -64,45 +59,27 @@ def mean_intervals(values: np.ndarray, groups: np.ndarray, seed: int) -> np.ndar
     return ends
 
 
-def median_intervals(values: np.ndarray, seed: int) -> np.ndarray:
-    """Return percentile intervals of the medians of independent observations.
-
-    A resample's median lies between two places of the sorted values, and which these are does not
-    depend on the values: the places are drawn once for all columns.
+def group_sums(values: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sums of the finite values of each group, and how many these are.
 
     Parameters
     ----------
     values : ndarray of float
-        Of shape (observations, columns); infinite ones are allowed, NaN is not.
-    seed : int
-        Seed of the resamples.
+        Of shape (cases, columns).
+    groups : ndarray
+        Of shape (cases,): the group of each case.
 
     Returns
     -------
-    ndarray of float
-        Of shape (2, columns): lower and upper ends of the 95 % intervals; NaN with fewer than
-        three observations. A median halfway between -inf and inf counts as either, whichever
-        makes the interval wider.
+    sums, sizes : ndarray of float
+        Of shape (groups, columns), the groups sorted by name.
     """
-    n = len(values)
-    ends = np.full((2, values.shape[1]), np.nan)
-    if n < MIN_GROUPS:
-        return ends
-    middle = [(n - 1) // 2, n // 2]
-    low, high = np.concatenate(
-        [np.partition(drawn, middle, axis=1)[:, middle] for drawn in _draw_members(n, seed)]
-    ).T
-    # With 9,999 resamples the ends are order statistics, with no interpolation between them.
-    tail = round((1 - CONFIDENCE) / 2 * (N_RESAMPLES + 1))
-    kept = [tail - 1, N_RESAMPLES - tail]
-    ordered = np.sort(values.T, axis=1)
-    for chunk in np.array_split(np.arange(values.shape[1]), -(-values.shape[1] // CHUNK)):
-        with np.errstate(invalid="ignore"):
-            medians = (ordered[chunk][:, low] + ordered[chunk][:, high]) / 2
-        for end, place, unknown in zip(ends, kept, (-np.inf, np.inf), strict=True):
-            filled = np.where(np.isnan(medians), unknown, medians)
-            end[chunk] = np.partition(filled, place, axis=1)[:, place]
-    return ends
+    _, places = np.unique(groups, return_inverse=True)
+    order = np.argsort(places, kind="stable")
+    starts = np.flatnonzero(np.diff(places[order], prepend=-1))
+    finite = np.isfinite(values)
+    sums = np.add.reduceat(np.where(finite, values, 0.0)[order], starts, axis=0)
+    return sums, np.add.reduceat(finite[order].astype(float), starts, axis=0)
 
 
 def _draw_members(n: int, seed: int) -> Iterator[np.ndarray]:

@@ -13,7 +13,9 @@ from segflow.models.planners import PLANNERS
 from segflow.run.descriptions import check_dataset, load_descriptions, load_published
 from segflow.run.schemas import PROJECT, check
 
-EVALUATION_KEYS = ("evaluated_regions", "surface_tolerance_mm", "lesions", "bands")  # of data sets
+EVALUATION_KEYS = (  # of data sets
+    *("evaluated_regions", "surface_tolerance_mm", "distance_penalty_mm", "lesions", "bands"),
+)
 
 PASSING = ("select", "new_images", "fresh", "pathvars")  # keys that change no result
 
