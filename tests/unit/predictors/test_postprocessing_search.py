@@ -12,6 +12,7 @@ from plain_postprocessing import plain_steps
 from predictions import make_predictions, spoil
 from segflow.evaluation.lesions import LesionRule
 from segflow.evaluation.metrics import joint_histogram, overlap
+from segflow.evaluation.one_case import Settings, evaluate_case
 from segflow.files.labels import foreground
 from segflow.images.nifti import read_labels, write_image
 from segflow.predictors.components import compare_pieces, read_table
@@ -55,24 +56,35 @@ def dice_of(reference, prediction, labels):
 
 
 def lesion_f1_of(reference, prediction, values, rule, voxel_mm3):
-    """Match components one to one, the largest overlap first, by masks of single components."""
+    """Match as many components as can be, by masks of single components and augmenting paths."""
     lesions = []
     for label_map in (reference, prediction):
         found, count = ndimage.label(np.isin(label_map, values), np.ones((3, 3, 3)))
         masks = [found == number for number in range(1, count + 1)]
         lesions.append([mask for mask in masks if mask.sum() * voxel_mm3 >= rule.min_volume_mm3])
-    pairs = []
-    for i, true in enumerate(lesions[0]):
-        for j, guess in enumerate(lesions[1]):
-            shared = (true & guess).sum()
-            pairs.append((shared / (true | guess).sum() if shared else 0, i, j))
-    matches = []
-    for score, i, j in sorted(pairs, key=lambda pair: (-pair[0], pair[1], pair[2])):
-        free = all(i != a and j != b for a, b in matches)
-        if score > 0 and score >= rule.threshold and free:
-            matches.append((i, j))
+    near = [
+        [
+            j
+            for j, guess in enumerate(lesions[1])
+            if (true & guess).any()
+            and (true & guess).sum() / (true | guess).sum() >= rule.threshold
+        ]
+        for true in lesions[0]
+    ]
+    partner = {}
+
+    def finds(i, seen):
+        for j in near[i]:
+            if j not in seen:
+                seen.add(j)
+                if j not in partner or finds(partner[j], seen):
+                    partner[j] = i
+                    return True
+        return False
+
+    n_matched = sum(finds(i, set()) for i in range(len(near)))
     total = len(lesions[0]) + len(lesions[1])
-    return 2 * len(matches) / total if total else np.nan
+    return 2 * n_matched / total if total else np.nan
 
 
 def random_steps(generator, scopes, largest_volume):
@@ -528,3 +540,26 @@ def test_areas_of_flat_images_do_not_depend_on_their_thickness(draw, tmp_path, a
         postprocess_cases({path.name[:-7]: "k"}, tmp_path, target.parent, {"steps": steps}, 1)
         assert read_labels(target)[0].sum() == 3
     assert found[0] == found[1] == ([3.0, 1.0], [[1.0]])
+
+
+def test_lesions_are_matched_as_in_the_evaluation(draw, tmp_path):
+    reference, prediction = np.zeros((2, 1, 6, 16), np.uint8)
+    # Each of the two lesions shares two voxels with the first part of the prediction.
+    reference[0, 0, 0:5] = reference[0, 1, 0:2] = reference[0, 0, 6:16] = 1
+    prediction[0, 0, 3:8] = prediction[0, 1, 0:2] = 1
+    generator = np.random.default_rng(0)
+    maps = {"drawn": (reference, prediction)}
+    for number in range(12):
+        noise = generator.random((2, 3, 9, 11))
+        maps[f"random_{number}"] = tuple((noise < 0.25).astype(np.uint8))
+    for overlap_name, threshold in (("voxels", 1), ("iou", 0.1), ("dice", 0.1)):
+        rule = LesionRule(("organ",), overlap_name, threshold, 4.0)  # mm2 of two pixels
+        tables, expected = {}, []
+        for name, pair in sorted(maps.items()):
+            paths = [draw(tmp_path / f"{name}_{n}.nii.gz", one) for n, one in enumerate(pair)]
+            tables[name] = read_table(*paths, ONE)
+            found = evaluate_case(*paths, Settings(ONE, lesions=rule))[0]
+            expected.append(found["organ"]["lesion_f1"])
+        cohort = Cohort(tables, ONE, rule)
+        assert cohort.score(cohort.untouched).lesion_f1[:, 0].tolist() == expected
+        assert expected[0] == 1

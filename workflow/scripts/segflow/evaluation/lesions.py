@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 import cc3d
 import numpy as np
+from scipy.optimize import linear_sum_assignment
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 
 from segflow.evaluation.metrics import ratio
 from segflow.images.sizes import at_least
@@ -46,7 +49,9 @@ def match_lesions(
     prediction_sizes: np.ndarray,
     rule: LesionRule,
 ) -> np.ndarray:
-    """Match lesions of reference and prediction one to one, largest overlap first.
+    """Match as many lesions of reference and prediction one to one as can be.
+
+    Of all ways to match that many, it is one with the largest sum of overlaps.
 
     Parameters
     ----------
@@ -63,23 +68,43 @@ def match_lesions(
     Returns
     -------
     ndarray of int
-        Of shape (m, 2): the matched pairs by descending overlap. Of equal overlaps the lower
-        reference index comes first, then the lower prediction index; the order of `pairs` does
-        not matter.
+        Of shape (m, 2): the matched pairs, sorted. Their number depends on nothing but the
+        overlaps; the order of `pairs` does not matter.
     """
     pairs, shared = np.reshape(pairs, (-1, 2)), np.asarray(shared)
     scores = overlap_of(
         rule.overlap, shared, reference_sizes[pairs[:, 0]], prediction_sizes[pairs[:, 1]]
     )
-    order = np.lexsort((pairs[:, 1], pairs[:, 0], -scores))
-    order = order[(scores[order] >= rule.threshold) & (shared[order] > 0)]
-    matched, taken = [], (set(), set())
-    for pair in pairs[order].tolist():
-        if pair[0] not in taken[0] and pair[1] not in taken[1]:
-            matched.append(pair)
-            taken[0].add(pair[0])
-            taken[1].add(pair[1])
-    return np.array(matched, dtype=np.intp).reshape(-1, 2)
+    kept = (scores >= rule.threshold) & (shared > 0)
+    pairs, scores = pairs[kept], scores[kept]
+    order = np.lexsort((pairs[:, 1], pairs[:, 0]))
+    pairs, scores = pairs[order], scores[order]
+    alone = [np.bincount(side)[side] == 1 for side in pairs.T]
+    free = alone[0] & alone[1]  # most lesions have one candidate, whose only one they are
+    chosen = [pairs[free]]
+    pairs, scores = pairs[~free], scores[~free]
+    for block in _linked(pairs):
+        rows, columns = (np.unique(side, return_inverse=True)[1] for side in pairs[block].T)
+        # A pair more is worth more than any overlaps; nothing is no pair.
+        gain = np.zeros((rows.max() + 1, columns.max() + 1))
+        gain[rows, columns] = scores[block] / scores[block].max() + min(gain.shape)
+        taken = np.zeros(gain.shape, bool)
+        taken[linear_sum_assignment(gain, maximize=True)] = True
+        chosen.append(pairs[block][taken[rows, columns]])
+    matched = np.concatenate(chosen).astype(np.intp)
+    return matched[np.lexsort((matched[:, 1], matched[:, 0]))]
+
+
+def _linked(pairs: np.ndarray) -> list[np.ndarray]:
+    """Return the places of pairs that hang together by the lesions that they share."""
+    if not len(pairs):
+        return []
+    rows, columns = (np.unique(side, return_inverse=True)[1] for side in pairs.T)
+    n_rows, n = rows.max() + 1, rows.max() + columns.max() + 2
+    links = csr_array((np.ones(len(pairs), bool), (rows, n_rows + columns)), shape=(n, n))
+    part = connected_components(links, directed=False)[1][rows]
+    order = np.argsort(part, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(part[order])) + 1)
 
 
 def overlap_of(
