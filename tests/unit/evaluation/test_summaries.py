@@ -58,7 +58,7 @@ def test_statistics_of_a_drawn_table():
     assert (found["min"], found["median"], found["max"]) == (0.2, 0.4, 0.9)
     assert found["q1"] == pytest.approx(0.3)
     assert found["q3"] == pytest.approx(0.65)
-    assert found["ci_low"] < 0.5 < found["ci_high"]
+    assert all(math.isnan(found[name]) for name in ("ci_low", "ci_high"))  # of three cases
     only = row(summary, "b")
     assert (only["n"], only["n_undefined"], only["mean"]) == (1, 2, 1.0)
     assert all(math.isnan(only[name]) for name in ("sd", "ci_low", "ci_high"))
@@ -192,6 +192,20 @@ def test_groups_widen_the_interval():
     grouped = row(summary_of(table(values), groups=patients), "a")
     assert alone["mean"] == pytest.approx(grouped["mean"])
     assert grouped["ci_high"] - grouped["ci_low"] > 1.5 * (alone["ci_high"] - alone["ci_low"])
+
+
+def test_an_interval_ends_at_what_a_metric_can_be():
+    values = {str(n): ((1.0, 0.2)[n == 3], 0.99 - n / 50) for n in range(6)}
+    summary = summary_of(table(values))
+    assert row(summary, "a")["ci_high"] == 1
+    assert row(summary, "a")["ci_low"] < 0.8
+    far = summary_of(
+        table({name: (0.0, 1 - pair[0]) for name, pair in values.items()}, "hd95"),
+        ["hd95"],
+        penalties=dict.fromkeys(values, 9.0),
+    )
+    assert row(far, "b")["ci_low"] == 0
+    assert row(far, "b")["ci_high"] > 1
 
 
 def test_the_order_of_rows_does_not_matter():

@@ -54,6 +54,7 @@ METRICS = {
     "lesion_fp": Metric("False positive lesions", "lesions", "lower"),
 }
 DISTANCES = [name for name, metric in METRICS.items() if metric.unit == "mm"]
+SHARES = [name for name, metric in METRICS.items() if metric.better == "higher"]  # 0 to 1
 COUNTS = ["tp", "fp", "fn", "tn"]
 LESION_COUNTS = ["lesion_tp", "lesion_fn"]  # their false positives are a metric
 VOLUMES = ["reference_ml", "prediction_ml"]

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from segflow.evaluation.bootstrap import group_sums, mean_intervals
-from segflow.evaluation.metrics import DISTANCES
+from segflow.evaluation.metrics import DISTANCES, SHARES
 from segflow.files.cases import Case
 from segflow.files.frames import read_frame
 from segflow.images.sizes import image_axes
@@ -225,8 +225,8 @@ def summarise(splits: list[SplitMetrics], groups: dict[str, str], seed: int) -> 
         replaced, label by label (see `SplitMetrics.penalised`). ``group_mean`` is the mean over
         groups of the means over their cases, and ``ci_low`` and ``ci_high``, only for the fold
         ``all``, are the 95 % interval of the mean (see
-        `segflow.evaluation.bootstrap.mean_intervals`): both of penalised values for distances, and
-        empty for other metrics that are infinite in some case.
+        `segflow.evaluation.bootstrap.mean_intervals`), cut at what the metric can be: both of
+        penalised values for distances, and empty for other metrics that are infinite in some case.
 
     Raises
     ------
@@ -244,6 +244,9 @@ def summarise(splits: list[SplitMetrics], groups: dict[str, str], seed: int) -> 
         of_case = np.array([groups[case] for case in split.cases])
         infinite = np.isinf(penalised).any(axis=0)
         intervals = np.where(infinite, np.nan, mean_intervals(penalised, of_case, seed))
+        intervals = np.clip(
+            intervals, 0, np.where(columns.get_level_values("metric").isin(SHARES), 1, np.inf)
+        )
         folds = sorted(set(split.folds), key=lambda fold: (len(fold), fold))
         for fold in [ALL, *(folds if split.split == "val" else [])]:
             chosen = [fold in (ALL, own) for own in split.folds]
