@@ -109,6 +109,11 @@ def evaluated_regions(wildcards) -> list[str]:
     return list(RUN.datasets[wildcards.dataset]["evaluated_regions"])
 
 
+def distance_penalty_mm(wildcards) -> float | None:
+    """Return what an infinite distance counts as in penalised means, if the data set says it."""
+    return RUN.datasets[wildcards.dataset].get("distance_penalty_mm")
+
+
 def near_duplicates(wildcards) -> str | list:
     """Return the table of near-duplicates of a data set that asks for it."""
     wanted = "near_duplicates" in RUN.datasets[wildcards.dataset]

@@ -37,7 +37,7 @@ from segflow.models.training import fold_folder
 from segflow.predictors.ensembling import Member, ensemble_cases
 from segflow.predictors.postprocessing import postprocess_cases
 
-PROCEDURE = 2  # move it when segmentations would come out differently
+PROCEDURE = 3  # move it when segmentations would come out differently
 
 
 @dataclass(frozen=True)

@@ -231,7 +231,7 @@ def draw_metrics(metrics: "pd.DataFrame", metric: str, name: str) -> Figure:
 
 
 def draw_comparisons(comparisons: "pd.DataFrame", name: str) -> Figure:
-    """Draw median differences of pairs of predictors with their intervals, a panel for each split.
+    """Draw Hodges-Lehmann estimates of differences of predictors, a panel for each split.
 
     Parameters
     ----------
@@ -264,11 +264,11 @@ def draw_comparisons(comparisons: "pd.DataFrame", name: str) -> Figure:
             places = np.arange(len(part))
             axis.axvline(0, color="black", linewidth=0.8)
             axis.hlines(places, part["ci_low"], part["ci_high"], color=COLOURS[0], linewidth=2)
-            axis.plot(part["median_difference"], places, "o", color=COLOURS[0], markersize=6)
+            axis.plot(part["hodges_lehmann"], places, "o", color=COLOURS[0], markersize=6)
             axis.set_yticks(places, part["predictor"] + "\nminus " + part["other"], fontsize=8)
             axis.set_ylim(-0.7, len(part) - 0.3)
             axis.locator_params(axis="x", nbins=6)
-            axis.set_xlabel(f"median difference of {name}, 95 % interval")
+            axis.set_xlabel(f"difference of {name} (Hodges-Lehmann), 95 % interval")
             axis.grid(axis="y", visible=False)
             for place, p in zip(places, part["p_corrected"], strict=True):
                 axis.text(

@@ -14,7 +14,9 @@ from segflow.models.planners import PLANNERS, normalisation
 from segflow.run.descriptions import check_dataset, load_descriptions, load_published
 from segflow.run.schemas import PROJECT, check
 
-EVALUATION_KEYS = ("evaluated_regions", "surface_tolerance_mm", "lesions", "bands")  # of data sets
+EVALUATION_KEYS = (  # of data sets
+    *("evaluated_regions", "surface_tolerance_mm", "distance_penalty_mm", "lesions", "bands"),
+)
 
 # Of data sets: nothing that is computed depends on them.
 WORDS = ("title", "source", "license", "citation", "raw")
