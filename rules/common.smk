@@ -28,7 +28,7 @@ wildcard_constraints:
     predictor="|".join(RUN.predictors),
     plans="|".join({RUN.plans(model) for model in RUN.models}),
     preprocessing="|".join({RUN.preprocessing(model) for model in RUN.models}),
-    fold=r"\d+",
+    fold=r"\d+|all",
     part="train|test",
     split="val|test",
     stage="raw|postprocessed",
@@ -156,9 +156,31 @@ def kept_or_temporary(path: str):
 
 def members(pattern: str):
     """Return an input function: `pattern` for each model and fold of a predictor."""
+    return lambda wildcards: [
+        file
+        for model, fold, _ in RUN.members(wildcards.predictor)
+        for file in collect(pattern, model=model, fold=fold, allow_missing=True)
+    ]
+
+
+def predicted(pattern: str):
+    """Return an input function: `pattern` for each split of a predictor, and each stage."""
     return lambda wildcards: collect(
-        pattern, model=RUN.predictors[wildcards.predictor], fold=RUN.folds, allow_missing=True
+        pattern,
+        split=RUN.splits_of(wildcards.predictor),
+        stage=["raw", "postprocessed"],
+        allow_missing=True,
     )
+
+
+def trainings(datasets, models) -> list[str]:
+    """Return the manifests of all trainings of some models on some data sets."""
+    return [
+        f"<results>/{dataset}/{model}/fold_{fold}/training.json"
+        for dataset in datasets
+        for model in models
+        for fold in RUN.folds_of(model)
+    ]
 
 
 def targets(step: str) -> list[str]:

@@ -9,10 +9,8 @@ predictors, and their ranking over several data sets.
 rule evaluate_predictor:
     """Compare every label map of a predictor with its reference."""
     input:
-        predictions=collect(
-            "<results>/{{dataset}}/{{predictor}}/predictions/{split}/{stage}/predictions.csv",
-            split=["val", "test"],
-            stage=["raw", "postprocessed"],
+        predictions=predicted(
+            "<results>/{dataset}/{predictor}/predictions/{split}/{stage}/predictions.csv"
         ),
         cases="<results>/{dataset}/cases.csv",
         splits="<results>/{dataset}/splits.json",

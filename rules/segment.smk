@@ -41,11 +41,9 @@ elif "new_images" in config:
     rule segment_images:
         """Segment a folder of new images with a predictor of the run, post-processing included."""
         input:
-            training=lambda wildcards: collect(
-                "<results>/{dataset}/{model}/fold_{fold}/training.json",
-                dataset=config["new_images"]["dataset"],
-                model=RUN.predictors[config["new_images"]["predictor"]],
-                fold=RUN.folds,
+            training=trainings(
+                [config["new_images"]["dataset"]],
+                RUN.with_previous(RUN.predictors[config["new_images"]["predictor"]]),
             ),
             postprocessing="<results>/{dataset}/{predictor}/postprocessing.json".format(
                 **config["new_images"]
@@ -76,7 +74,10 @@ elif "new_images" in config:
                 f"{model}:{weight}"
                 for model, weight in RUN.predictors[config["new_images"]["predictor"]].items()
             ],
-            folds=RUN.folds,
+            folds=[
+                f"{model}:{','.join(map(str, RUN.folds_of(model)))}"
+                for model in RUN.with_previous(RUN.predictors[config["new_images"]["predictor"]])
+            ],
             gpu_share=lambda wildcards, input: min(
                 RUN.models[model]["gpu_share"]
                 for model in RUN.predictors[config["new_images"]["predictor"]]

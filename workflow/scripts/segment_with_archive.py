@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> None:
         folds = install(options.archive, options.configuration, reading_defaults(), results)
         choice = results / "postprocessing.json"
         write_json(choice, {"steps": []})
-        segment(options, work, results, NAME, NNUNET_NAME, [f"{NAME}:1"], [folds], choice)
+        segment(options, work, results, NAME, NNUNET_NAME, {NAME: 1.0}, {NAME: [folds]}, choice)
 
 
 if __name__ == "__main__":

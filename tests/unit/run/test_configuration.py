@@ -4,7 +4,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from segflow.run import descriptions
 from segflow.run.configuration import Run
 from segflow.run.descriptions import load_descriptions
 from segflow.run.schemas import PROJECT
@@ -290,17 +289,6 @@ def test_an_ensemble_gets_a_readable_title():
     run = Run(configuration(ensembles={"both_units": ENSEMBLE}))
     assert run.title("both_units") == "Both units"
     assert run.title("unet_2d_quick") == "2D U-Net, quick schedule"
-
-
-@pytest.fixture
-def project(tmp_path, monkeypatch):
-    """Let descriptions come from a project that holds the shipped ones and may be changed."""
-    monkeypatch.setattr(descriptions, "PROJECT", tmp_path)
-    for kind in ("datasets", "models"):
-        (tmp_path / "config" / kind).mkdir(parents=True)
-        for path in (PROJECT / "config" / kind).glob("*.yaml"):
-            (tmp_path / "config" / kind / path.name).write_text(path.read_text())
-    return tmp_path / "config"
 
 
 MODEL = {"title": "T"}

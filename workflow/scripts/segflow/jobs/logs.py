@@ -42,6 +42,12 @@ def explained() -> Iterator[None]:
         sys.exit(1)
 
 
+def warn(text: str) -> None:
+    """Write a warning into the log, and show it where the workflow was started."""
+    logging.warning(text)
+    print(f"warning: {text}", file=sys.__stderr__)
+
+
 def read_failure(log: Path) -> str:
     """Return why a job failed, by its log: in its own words, or else its last lines."""
     try:

@@ -33,7 +33,7 @@ TRAINER = "SegflowTrainer"
 MANY_VOXELS = 500_000  # of a batch: an iteration of nnU-Net's network takes seconds on a few cores
 
 
-def fold_folder(results: Path, nnunet_name: str, plans: dict, fold: int) -> Path:
+def fold_folder(results: Path, nnunet_name: str, plans: dict, fold: int | str) -> Path:
     """Return nnU-Net's folder of one trained fold."""
     settings = plans["segflow"]
     model = f"{TRAINER}__{settings['model']}__{settings['configuration']}"
@@ -137,7 +137,7 @@ def use_threads(
 def run_trainer(
     nnunet_name: str,
     plans: dict,
-    fold: int,
+    fold: int | str,
     identity: dict,
     start: Path | None,
     device: torch.device,
@@ -162,7 +162,7 @@ def train_fold(
     results: Path,
     nnunet_name: str,
     plans: dict,
-    fold: int,
+    fold: int | str,
     identity: dict,
     device: torch.device,
     n_gpus: int = 1,

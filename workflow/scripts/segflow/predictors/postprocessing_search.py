@@ -378,17 +378,9 @@ def search(
         "in_sample": True,
     }[what.adopt]
     return {
-        "objective": what.objective,
-        "adopt": what.adopt,
+        **_asked(what, cohort.scopes),
         "n_cases": n_cases,
         "n_groups": int(group_of.max(initial=-1)) + 1,
-        "searched": {
-            "scopes": {name: list(labels) for name, labels in cohort.scopes.items()},
-            "operations": list(what.operations),
-            "components_kept": list(what.largest),
-            "volumes_dropped": N_DROP,
-            "volumes_filled": N_FILL,
-        },
         "steps": written if adopted else [],
         "proposed": written,
         "gain": gain,
@@ -400,6 +392,35 @@ def search(
             for part, steps in chosen_for.items()
         ],
         "trials": trials,
+    }
+
+
+def nothing_to_search(what: Search) -> dict:
+    """Return the choice where no validation case can tell: no steps; see `search`."""
+    return {
+        **_asked(what, {}),
+        "n_cases": 0,
+        "n_groups": 0,
+        "steps": [],
+        "proposed": [],
+        "gain": {"in_sample": None, "cross_fitted": None, "ci": None, "dice": {}},
+        "parts": [],
+        "trials": [],
+    }
+
+
+def _asked(what: Search, scopes: dict[str, tuple[str, ...]]) -> dict:
+    """Return what was searched."""
+    return {
+        "objective": what.objective,
+        "adopt": what.adopt,
+        "searched": {
+            "scopes": {name: list(labels) for name, labels in scopes.items()},
+            "operations": list(what.operations),
+            "components_kept": list(what.largest),
+            "volumes_dropped": N_DROP,
+            "volumes_filled": N_FILL,
+        },
     }
 
 

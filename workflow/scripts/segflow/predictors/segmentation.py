@@ -52,9 +52,10 @@ class Session:
         The data set and nnU-Net's name of it.
     members : dict of str to float
         Weight of each model.
-    folds : list of (int or str, ...)
-        Trained folds. Of those that stand together the logits are averaged, as nnU-Net does; of
-        these predictions the probabilities, as this run does.
+    folds : dict of str to list of (int or str, ...)
+        Trained folds of each model, previous ones of cascades included. Of those that stand
+        together the logits are averaged, as nnU-Net does; of these predictions the
+        probabilities, as this run does.
     steps : dict
         What the search for post-processing chose.
     work : Path
@@ -69,7 +70,7 @@ class Session:
     dataset: str
     nnunet_name: str
     members: dict[str, float]
-    folds: list[tuple[int | str, ...]]
+    folds: dict[str, list[tuple[int | str, ...]]]
     steps: dict
     work: Path
     device: torch.device
@@ -150,7 +151,7 @@ def predict_members(
             sources, source, data, preprocessed, previous, manager, configuration, session.threads
         )
     members: dict[str, list[Member]] = {case.case: [] for case in cases}
-    for folds in session.folds:
+    for folds in session.folds[model]:
         trained = {
             fold: session.results / session.dataset / model / f"fold_{fold}" / "training.json"
             for fold in folds
@@ -190,8 +191,8 @@ def segment(
     results: Path,
     dataset: str,
     nnunet_name: str,
-    members: list[str],
-    folds: list[tuple[int | str, ...]],
+    members: dict[str, float],
+    folds: dict[str, list[tuple[int | str, ...]]],
     postprocessing: Path,
 ) -> None:
     """Segment a folder of images, once nobody else may write to the folder or use the GPU.
@@ -208,10 +209,8 @@ def segment(
         Folder of the finished run.
     dataset, nnunet_name : str
         The data set and nnU-Net's name of it.
-    members : list of str
-        ``MODEL:WEIGHT`` of each model.
-    folds : list of (int or str, ...)
-        Trained folds; see `Session`.
+    members, folds
+        See `Session`.
     postprocessing : Path
         The chosen steps of post-processing.
 
@@ -229,7 +228,7 @@ def segment(
         results=results,
         dataset=dataset,
         nnunet_name=nnunet_name,
-        members=dict(_split_weight(member) for member in members),
+        members=members,
         folds=folds,
         steps=read_own_json(postprocessing),
         work=work,
@@ -259,12 +258,6 @@ def segment(
     raise_problems(problems, done, str(output / "problems.csv"))
 
 
-def _split_weight(member: str) -> tuple[str, float]:
-    """Read ``MODEL:WEIGHT``."""
-    model, weight = member.rsplit(":", 1)
-    return model, float(weight)
-
-
 def request_key(session: Session) -> str:
     """Return a key of everything but the image that a segmentation is made from."""
     described = session.dataset_json
@@ -275,7 +268,7 @@ def request_key(session: Session) -> str:
             plans = read_own_json(folder / "plans.json")
             trained = [
                 read_own_json(folder / f"fold_{fold}/training.json")["checkpoints"]
-                for folds in session.folds
+                for folds in session.folds[model]
                 for fold in folds
             ]
             models.append((plans, trained, weight))

@@ -405,6 +405,8 @@ def draw_postprocessing(choice: dict, components: "pd.DataFrame", title: str) ->
         Title of the figure.
     """
     scopes = list(choice["searched"]["scopes"])
+    if not scopes:
+        return draw_message(f"{title}: no validation cases to search post-processing on.")
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(
             len(scopes),

@@ -2,6 +2,7 @@
 
 import importlib
 import math
+from collections.abc import Iterable
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from segflow.files.content import content_key
 from segflow.files.labels import Labels, foreground, label_values
+from segflow.models.folds import ALL_CASES
 from segflow.models.model_plans import PLANNED, resumable
 from segflow.models.planners import PLANNERS, normalisation
 from segflow.run.descriptions import check_dataset, load_descriptions, load_published
@@ -109,7 +111,18 @@ class Run:
                     f"config/models/{name}.yaml: previous_model {previous!r} must have the "
                     f"configuration 3d_lowres, found {self.models[previous]['configuration']!r}"
                 )
+            if previous and "fold" in self.models[previous]:
+                raise ValueError(
+                    f"config/models/{name}.yaml: previous_model {previous!r} has fold: all, so it "
+                    "predicts no training cases; a model that is cross-validated does"
+                )
             self._check_gpus(name, model)
+        if self.models and all("fold" in model for model in self.models.values()):
+            raise ValueError(
+                f"configuration: models: {', '.join(self.models)} have fold: all, so none has "
+                "validation cases, on which the best predictor is chosen; add a model that is "
+                "cross-validated"
+            )
 
     def _check_gpus(self, name: str, model: dict) -> None:
         """Check that a training on several GPUs can be; its plans may refuse it later."""
@@ -230,8 +243,34 @@ class Run:
             "dataset": select["datasets"] or list(self.datasets),
             "model": [m for m in self.models if m in models] if models else list(self.models),
             "predictor": models or list(self.predictors),
-            "fold": select["folds"] or self.folds,
         }
+
+    def folds_of(self, model: str) -> list[int | str]:
+        """Return the folds that a model is trained on: those of the run, or ``all``."""
+        return [ALL_CASES] if "fold" in self.models[model] else self.folds
+
+    def chosen_folds(self, model: str) -> list[int | str]:
+        """Return the folds of a model that `select` chooses."""
+        chosen = self.config["select"]["folds"]
+        return [fold for fold in self.folds_of(model) if not chosen or fold in chosen]
+
+    def splits_of(self, predictor: str) -> list[str]:
+        """Return what a predictor predicts; networks that saw all training cases only ``test``."""
+        cross_validated = all("fold" not in self.models[m] for m in self.predictors[predictor])
+        return ["val", "test"] if cross_validated else ["test"]
+
+    def with_previous(self, models: Iterable[str]) -> list[str]:
+        """Return models and, of cascades, the previous ones."""
+        previous = (self.models[model].get("previous_model") for model in models)
+        return list(dict.fromkeys([*models, *filter(None, previous)]))
+
+    def members(self, predictor: str) -> list[tuple[str, int | str, float]]:
+        """Return model, fold and weight of each network of a predictor."""
+        return [
+            (model, fold, weight)
+            for model, weight in self.predictors[predictor].items()
+            for fold in self.folds_of(model)
+        ]
 
     def raw_folder(self, dataset: str) -> Path:
         """Return the folder of a data set's published files."""
