@@ -227,7 +227,7 @@ def test_numbers_of_the_command_line_may_be_text():
     config = configuration(folds=["2", 0], select={"folds": ["2"]})
     run = Run(config)
     assert run.folds == [0, 2]
-    assert run.selected["fold"] == [2]
+    assert run.chosen_folds("unet_2d_quick") == [2]
     with pytest.raises(ValueError, match=r"folds\.0: 'two' is not of type 'integer'"):
         Run(configuration(folds=["two"]))
 
