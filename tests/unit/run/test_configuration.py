@@ -219,7 +219,6 @@ def test_select_chooses_targets():
         "dataset": ["hippocampus"],
         "model": ["unet_3d_quick"],
         "predictor": ["e", "unet_3d_quick"],
-        "fold": [2],
     }
 
 
