@@ -1,5 +1,6 @@
 import os
 import shutil
+import struct
 from dataclasses import replace
 from pathlib import Path
 
@@ -157,6 +158,30 @@ def test_a_label_header_that_differs_by_rounding_is_repaired(add, target):
     np.testing.assert_array_equal(labels, LABELS)
     assert grid == read_image(target.folder / "imagesTr" / "a_0000.nii.gz")[1]
     assert convert_cases([source], target, 1)[:2] == ([case], problems)  # also when reused
+
+
+def test_a_flat_label_takes_the_header_of_its_image_of_one_slice(add, target, raw, draw):
+    source = add("a", image=IMAGE[:1])
+    flat = {"origin_mm": (10.0, 20.0), "direction": (1.0, 0.0, 0.0, 1.0)}
+    label = draw(raw / "flat.nii.gz", LABELS[1:], spacing_mm=(1.0, 2.0, 1.0), **flat)
+    _, problems, _ = convert_cases([replace(source, labels=(label,))], target, 1)
+    assert [(p.severity, p.action) for p in problems] == [("repaired", "took the image's header")]
+    written = [target.folder / f"{name}.nii.gz" for name in ("imagesTr/a_0000", "labelsTr/a")]
+    image, labels = (read_image(path)[1] for path in written)
+    assert len(image.origin_mm) == 3
+    assert describe_difference(image, labels) == ("", "")
+
+
+def test_a_label_with_a_negative_spacing_fits(add, target, raw):
+    source = add("a", suffix=".nii")
+    for path in source.files:
+        content = bytearray(path.read_bytes())
+        (spacing,) = struct.unpack_from("<f", content, 84)
+        struct.pack_into("<f", content, 84, -spacing)
+        path.write_bytes(content)
+    (case,), problems, _ = convert_cases([source], target, 1)
+    assert case.spacing_mm == "3 2 1"
+    assert severities(problems) == ["repaired", "repaired"]
 
 
 def with_value(array, value):

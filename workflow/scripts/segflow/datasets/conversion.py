@@ -20,6 +20,7 @@ from segflow.images.raw_files import Volume, is_clean, knows_its_grid, read_labe
 from segflow.jobs.workers import map_cases
 
 PROCEDURE = 1  # move it when converted files would differ
+STATED = {"spacing_mm": [1, 1, 1]}  # what a description that is silent has always meant
 FEW, FEW_SHARE = 5, 0.05  # training cases with a label: fewer are worth a note
 # What the table of cases holds of a converted case.
 FACTS = {"shape", "spacing_mm", "voxels", "label_voxels"}
@@ -156,7 +157,7 @@ def convert_case(
         case.label == "empty",
         target.n_channels,
         sorted(target.labels),
-        target.reading,
+        STATED | target.reading,
         source.covariates.get("laterality"),
         *[target.masked.get(name) for name in source.label_names],
     )
@@ -274,8 +275,13 @@ def _read_channels(source: SourceCase, target: Target, report: Report) -> Volume
             continue
         for repair in volume.repairs:
             report.add("repaired", path, repair, "converted")
-        if volumes and (difference := describe_difference(volumes[0].grid, volume.grid)[0]):
-            report.error(path, f"differs from channel 0 in {difference}")
+        if volumes:
+            mismatch, rounding = describe_difference(volumes[0].grid, volume.grid)
+            if mismatch:
+                report.error(path, f"differs from channel 0 in {mismatch}")
+            elif len(volumes[0].grid.origin_mm) != len(volume.grid.origin_mm):
+                text = f"differs from channel 0 in {rounding}"
+                report.add("repaired", path, text, "took the header of channel 0")
         if n_bad := _n_not_finite(volume.array):
             report.error(path, f"{n_bad} voxels are NaN or infinite")
         volumes.append(volume)
