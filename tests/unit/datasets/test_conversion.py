@@ -314,6 +314,21 @@ def test_what_was_converted_before_voxels_were_compared_is_read_once_more(add, t
     assert read_json(record)["facts"]["voxels"] == case.voxels != ""
 
 
+def test_a_training_case_without_reference_is_refused(add, target):
+    source = replace(add("a"), labels=None)
+    cases, (problem,), _ = convert_cases([source], target, 1)
+    assert cases == []
+    assert problem.problem == "the training case has no reference"
+    without_labels = replace(target, labels=frozenset({0}))
+    assert convert_cases([source], without_labels, 1)[1] == []
+
+
+def test_a_blank_image_is_noted_and_has_no_key(add, target):
+    (case,), (note,), _ = convert_cases([add("a", image=np.full(SHAPE, -1.5))], target, 1)
+    assert case.voxels == ""
+    assert (note.severity, note.problem) == ("note", "all voxels of channel 0 are -1.5")
+
+
 def test_an_empty_label_map_is_noted_and_kept(add, target):
     cases, problems, _ = convert_cases([add("a", label=LABELS * 0)], target, 1)
     assert len(cases) == 1

@@ -132,6 +132,9 @@ def convert_case(
             report.error(path, "the file is missing")
         except OSError as error:
             report.error(path, f"cannot be read ({error.strerror})")
+    if source.split != "test" and source.labels is None and target.labels > {0}:
+        action = "name its label or say that it is empty, make it a test case, or exclude it"
+        report.add("error", source.images[0], "the training case has no reference", action)
     if report.failed:
         return None, report.problems, sha256
     case = Case(
@@ -186,6 +189,10 @@ def convert_case(
     if not report.failed:
         read = volume
         voxels = ";".join(map(voxel_key, volume.array))
+        for number, channel in enumerate(volume.array):
+            if (channel == channel.flat[0]).all():
+                text = f"all voxels of channel {number} are {channel.flat[0]:g}"
+                report.add("note", source.images[0], text, "kept")
         volume, label_map = _prepare(source, target, volume, label_map, report)
     if report.failed:
         return None, report.problems, sha256

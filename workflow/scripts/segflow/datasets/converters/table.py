@@ -83,11 +83,15 @@ def find_cases(raw: Path, table: str = "cases.csv") -> Catalogue:
         text = f"line {line}: {problem}" if line else problem
         problems.append(Problem(case, table, "error", text, action))
 
+    def report_row(line: int, case: str) -> Report:
+        return lambda problem, action=MEND: report(line, problem, action, case)
+
     rows = _read_rows(path, report)
     cases: dict[int, SourceCase] = {}
     for line, row in rows.items():
         count = len(problems)
-        case = _read_case(path.parent, row, lambda *texts, line=line: report(line, *texts))
+        name = row.get("case") or _name_of(_image_names(row))
+        case = _read_case(path.parent, row, name, report_row(line, name))
         if len(problems) == count:
             cases[line] = case
     _check_names(cases, report)
@@ -188,17 +192,22 @@ def _check_header(line: int, columns: list[str], report: Report) -> bool:
     return not found
 
 
-def _read_case(folder: Path, row: Row, report: Report) -> SourceCase:
-    """Return the case of a row, reporting what is wrong with it."""
+def _image_names(row: Row) -> list[str]:
+    """Return the names of the images of a row, one for each channel."""
     channels = sorted((name for name in row if CHANNEL.fullmatch(name)), key=_channel)
     names = [row[name] for name in channels] or _split(row["image"])
     while channels and names and not names[-1]:
         names.pop()  # a case of fewer channels, which is found out later
+    return names
+
+
+def _read_case(folder: Path, row: Row, case: str, report: Report) -> SourceCase:
+    """Return the case of a row, reporting what is wrong with it."""
+    names = _image_names(row)
     if not all(names) or not names:
         report("the image is missing")
     images = tuple(_find(folder, name, report) for name in names if name)
     labels, label_names = _read_labels(folder, row, report)
-    case = row.get("case") or _name_of(names)
     if case and not NAME.fullmatch(case):
         report(f"{case!r} cannot name a case", "use letters, digits, '.', '_' and '-'")
     split = row.get("split") or "train"
