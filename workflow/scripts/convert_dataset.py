@@ -17,7 +17,7 @@ from segflow.datasets.parts import PartRule, assign_parts, cases_of_part
 from segflow.datasets.sources import Problem, find_cases, record_sources
 from segflow.files.cases import write_cases, write_rows
 from segflow.files.content import file_sha256, write_json
-from segflow.files.labels import foreground_values, single_values
+from segflow.files.labels import foreground_values, ignored_value, single_values
 from segflow.jobs.logs import logged
 
 
@@ -51,7 +51,7 @@ def main(
         raw=raw,
         folder=folder,
         n_channels=len(dataset["channels"]),
-        labels=frozenset({0, *foreground_values(labels)}),
+        labels=frozenset({0, *foreground_values(labels), ignored_value(labels) or 0}),
         reading=dataset["reading"],
         masked=single_values(labels),
     )
