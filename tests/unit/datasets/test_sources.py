@@ -298,3 +298,12 @@ def test_a_row_of_a_table_with_a_missing_file_can_be_excluded(tmp_path):
     found = find_cases({**dataset, "exclude": {"gone": "never arrived"}}, tmp_path)
     assert [case.case for case in found.cases] == ["a"]
     assert [p.severity for p in found.problems] == ["note"]
+
+
+def test_a_name_that_cannot_be_is_told_with_its_file(raw):
+    (raw / "imagesTs" / "患者.nii.gz").touch()
+    [problem] = [p for p in msd(raw).problems if p.severity == "error"]
+    assert (problem.file, problem.problem) == (
+        "imagesTs/患者.nii.gz",
+        "'患者' cannot name a case",
+    )

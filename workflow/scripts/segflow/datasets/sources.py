@@ -163,14 +163,17 @@ def find_cases(dataset: dict, raw: Path) -> Catalogue:
             )
             for case in cases
         ]
+    files = {case.case: _name(raw, case) for case in cases}
     for name, count in Counter(case.case for case in cases).items():
         if count > 1:
-            problems.append(
-                Problem(name, "", "error", f"case {name!r} is there {count} times", "rename one")
-            )
+            text = f"case {name!r} is there {count} times"
+            problems.append(Problem(name, files[name], "error", text, "rename one"))
         if not NAME.fullmatch(name):
-            allowed = "use letters, digits, '.', '_' and '-'"
-            problems.append(Problem(name, "", "error", f"{name!r} cannot name a case", allowed))
+            text, allowed = (
+                f"{name!r} cannot name a case",
+                "use Latin letters, digits, '.', '_', '-'",
+            )
+            problems.append(Problem(name, files[name], "error", text, allowed))
     known = dataset.get("classes")
     for case in cases:
         unknown = case.split == "test" and not case.class_label  # test cases may keep it secret

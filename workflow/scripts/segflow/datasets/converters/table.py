@@ -10,7 +10,8 @@ The table has one row for each case and these columns, of which only the first i
   for no reference.
 * ``label_NAME`` instead of ``label``, one column for each label that has masks of its own. The word
   ``empty`` stands for a label that is not there; a case without a reference is blank in all.
-* ``case``: a name of letters, digits, ``.``, ``_`` and ``-``; if blank, that of the image.
+* ``case``: a name of Latin letters, digits, ``.``, ``_`` and ``-``; if blank, that of the image, or
+  ``case_`` and a number where this has no such character.
 * ``patient``: if blank, each case counts as one.
 * ``group``: what a split must not tear apart; if blank, the patient.
 * ``split``: ``train``, ``val`` or ``test``; if blank, ``train``.
@@ -31,6 +32,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 
 from segflow.datasets.sources import NAME, Catalogue, Problem, SourceCase, no_cases
+from segflow.files.content import content_key
 from segflow.files.folders import visible
 from segflow.files.suffixes import IMAGES, stem, suffix
 
@@ -297,14 +299,18 @@ def _find(folder: Path, name: str, report: Report, series: bool = True) -> Path:
 
 
 def _name_of(names: list[str]) -> str:
-    """Return a name for a case of these files: that of the first, made safe."""
+    """Return a name for a case of these files: that of the first, made safe.
+
+    A name without any Latin letter or digit is replaced by one that stands for it.
+    """
     if not names:
         return ""
     path = Path(names[0])
     name = stem(path) if suffix(path) in SUFFIXES else path.name
     if len(names) > 1:
         name = name.removesuffix("_0000")
-    return re.sub(r"[^A-Za-z0-9._-]", "_", name).lstrip("._-")
+    safe = re.sub(r"[^A-Za-z0-9._-]", "_", name).lstrip("._-")
+    return safe or f"case_{content_key(name)[:8]}"
 
 
 def _check_names(cases: dict[int, SourceCase], report: Report) -> None:
