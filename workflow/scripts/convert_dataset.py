@@ -5,9 +5,11 @@ from pathlib import Path
 
 from segflow.datasets.conversion import (
     Target,
+    choose_reader,
     convert_cases,
     make_dataset_json,
     missing_labels,
+    note_orientations,
     raise_problems,
     remove_other_cases,
 )
@@ -58,6 +60,7 @@ def main(
     converted, reported, sha256 = convert_cases(chosen, target, workers)
     if part == "train" and not any(problem.severity == "error" for problem in reported):
         reported += missing_labels(converted, labels)
+    reported += note_orientations(converted, dataset["reading"]["orientation"])
     reported += find_copies(converted, rule["published"])
     # What was found before the files were read is listed once, with the training cases.
     here = {case.case for case in chosen}
@@ -66,7 +69,8 @@ def main(
     raise_problems(reported, str(raw))
     remove_other_cases(chosen, part, target)
     if part == "train":
-        write_json(folder / "dataset.json", make_dataset_json(dataset, len(converted)))
+        reader = choose_reader(converted, folder, dataset["reading"])
+        write_json(folder / "dataset.json", make_dataset_json(dataset, len(converted), reader))
     write_rows(problems, map(asdict, reported), [field.name for field in fields(Problem)])
     counted = cases_of_part(dataset, raw, rule, part)
     unread = {path for case in counted for path in case.files} - sha256.keys()

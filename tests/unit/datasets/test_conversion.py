@@ -10,9 +10,11 @@ import SimpleITK as sitk
 
 from segflow.datasets.conversion import (
     Target,
+    choose_reader,
     convert_cases,
     make_dataset_json,
     missing_labels,
+    note_orientations,
     raise_problems,
     remove_other_cases,
 )
@@ -182,6 +184,43 @@ def test_a_label_with_a_negative_spacing_fits(add, target, raw):
     (case,), problems, _ = convert_cases([source], target, 1)
     assert case.spacing_mm == "3 2 1"
     assert severities(problems) == ["repaired", "repaired"]
+
+
+RAS = {**READING, "orientation": "RAS"}
+
+
+def test_a_flat_axis_becomes_z_where_images_are_oriented(add, target):
+    image, labels = IMAGE.reshape(4, 1, 6), np.tile(np.uint8([[0, 1, 2, 1, 0, 0]]), (4, 1, 1))
+    source = add("a", image=image, label=labels)
+    (stored,), problems, _ = convert_cases([source], target, 1)
+    assert (stored.shape, stored.spacing_mm, problems) == ("4 1 6", "3 2 1", [])
+    (case,), (repair,), _ = convert_cases([source], replace(target, reading=RAS), 1)
+    assert (repair.severity, repair.action) == ("repaired", "made it z")
+    assert (case.shape, case.spacing_mm, case.orientation) == ("1 4 6", "2 3 1", "LPS")
+    assert case.content != stored.content
+    array, grid = read_image(target.folder / "imagesTr" / "a_0000.nii.gz")
+    np.testing.assert_array_equal(array[0, 0], image[:, 0])
+    found, label_grid = read_labels(target.folder / "labelsTr" / "a.nii.gz")
+    np.testing.assert_array_equal(found[0], labels[:, 0])
+    assert describe_difference(grid, label_grid) == ("", "")
+    assert choose_reader([case], target.folder, RAS) == "SimpleITKIO"
+
+
+def test_nnunet_reorients_volumes_and_axial_slices(add, target, make_case):
+    (slice_,), _, _ = convert_cases([add("a", image=IMAGE[:1], label=LABELS[:1])], target, 1)
+    volume = make_case("v", orientation="LPS")
+    assert choose_reader([volume, slice_], target.folder, RAS) == "SimpleITKIOWithReorient"
+    assert choose_reader([volume], target.folder, READING) == "SimpleITKIO"
+    assert choose_reader([volume, make_case("flat")], target.folder, RAS) == "SimpleITKIO"
+
+
+def test_mixed_orientations_are_noted(make_case):
+    names = ("LPS", "LPS", "RAI", "")
+    cases = [make_case(f"c{i}", orientation=name) for i, name in enumerate(names)]
+    [note] = note_orientations(cases, "stored")
+    assert note.problem == "images are stored in 2 orientations: 2 LPS, 1 RAI"
+    assert "reading.orientation" in note.action
+    assert note_orientations(cases[:2], "stored") == []
 
 
 def with_value(array, value):
