@@ -144,7 +144,8 @@ def test_channels_must_lie_on_one_grid(add, target, draw, raw):
     cases, problems, _ = convert_cases([source], replace(target, n_channels=2), 1)
     assert cases == []
     assert [problem.problem for problem in problems] == [
-        "differs from channel 0 in origin (10 20 30 against 10 22 30)"
+        "differs from channel 0 in origin (10 20 30 against 10 22 30); the first values are those "
+        "of a_image.nii.gz"
     ]
     assert problems[0].file == "a_second.nii.gz"
 
@@ -221,6 +222,55 @@ def test_mixed_orientations_are_noted(make_case):
     assert note.problem == "images are stored in 2 orientations: 2 LPS, 1 RAI"
     assert "reading.orientation" in note.action
     assert note_orientations(cases[:2], "stored") == []
+
+
+@pytest.fixture
+def study(add, draw, raw):
+    """Return a case whose second channel and label have twice the spacing along y, to z = 2."""
+    x, y, z = np.arange(8.0), np.arange(6.0) * 2, np.arange(4.0) * 3
+    fine = 10 * z[:, None, None] + 2 * y[:, None] + x  # linear in mm
+    coarse = fine[:, ::2]
+    source = add("a", image=fine, label=np.uint8(fine > 40))
+    second = draw(raw / "second.nii.gz", 100 + coarse, spacing_mm=(3.0, 4.0, 1.0))
+    label = draw(raw / "coarse.nii.gz", np.uint8(coarse > 40), spacing_mm=(3.0, 4.0, 1.0))
+    return replace(source, images=(*source.images, second)), label, fine
+
+
+def test_channels_on_two_grids_are_told_apart(study, target):
+    source, _, _ = study
+    _, (problem,), _ = convert_cases([source], replace(target, n_channels=2), 1)
+    assert problem.problem == (
+        "differs from channel 0 in shape (4 6 8 against 4 3 8); the first values are those of "
+        "a_image.nii.gz"
+    )
+    assert "reading.grid" in problem.action
+
+
+def test_channels_are_resampled_to_the_first(study, target):
+    source, _, fine = study
+    reading = {**READING, "grid": "first channel"}
+    target = replace(target, n_channels=2, reading=reading)
+    (case,), (note,), _ = convert_cases([source], target, 1)
+    assert (case.shape, note.severity) == ("4 6 8", "repaired")
+    first, second = (
+        read_image(target.folder / "imagesTr" / f"a_000{n}.nii.gz")[0][0] for n in (0, 1)
+    )
+    np.testing.assert_array_equal(first, fine)
+    np.testing.assert_allclose(second[:, :5], 100 + fine[:, :5], rtol=1e-5)
+
+
+def test_images_are_resampled_to_the_label_which_stays(study, target):
+    source, label, fine = study
+    source = replace(source, labels=(label,))
+    target = replace(target, n_channels=2, reading={**READING, "grid": "label"})
+    (case,), _, _ = convert_cases([source], target, 1)
+    assert case.shape == "4 3 8"
+    first = read_image(target.folder / "imagesTr" / "a_0000.nii.gz")[0][0]
+    np.testing.assert_allclose(first, fine[:, ::2], rtol=1e-5)
+    labels, _ = read_labels(target.folder / "labelsTr" / "a.nii.gz")
+    np.testing.assert_array_equal(labels, fine[:, ::2] > 40)
+    unlabelled = replace(source, labels=None, split="test")
+    assert convert_cases([unlabelled], target, 1)[0][0].shape == "4 6 8"
 
 
 def with_value(array, value):

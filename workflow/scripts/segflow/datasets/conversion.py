@@ -15,7 +15,7 @@ from segflow.files.labels import Labels, foreground
 from segflow.files.ledger import Ledger
 from segflow.files.suffixes import suffix
 from segflow.images.identity import voxel_key
-from segflow.images.nifti import SUFFIX, describe_difference, read_grid, write_image
+from segflow.images.nifti import SUFFIX, Grid, describe_difference, read_grid, write_image
 from segflow.images.orientation import (
     orientation_of,
     reorient,
@@ -24,6 +24,7 @@ from segflow.images.orientation import (
 )
 from segflow.images.preparation import drop_blank_slices, prepare_mammogram
 from segflow.images.raw_files import Volume, is_clean, knows_its_grid, read_label_map, read_volume
+from segflow.images.resampling import resample
 from segflow.jobs.workers import map_cases
 
 PROCEDURE = 1  # move it when converted files would differ
@@ -282,8 +283,16 @@ class Report:
 
 
 def _read_channels(source: SourceCase, target: Target, report: Report) -> Volume | None:
-    """Read the channels of a case into one image, on the grid of the first."""
+    """Read the channels of a case into one image, on the grid of the first or of the label."""
     volumes: list[Volume] = []
+    grid, where, first = None, "channel 0", source.images[0]
+    if target.reading.get("grid") == "label" and source.labels:
+        where, first = "its label", source.labels[0]
+        try:
+            grid = _grid_of_label(first, target)
+        except ValueError as error:
+            report.error(first, error)
+            return None
     for path in source.images:
         try:
             volume = read_volume(path, target.reading)
@@ -292,13 +301,20 @@ def _read_channels(source: SourceCase, target: Target, report: Report) -> Volume
             continue
         for repair in volume.repairs:
             report.add("repaired", path, repair, "converted")
-        if volumes:
-            mismatch, rounding = describe_difference(volumes[0].grid, volume.grid)
-            if mismatch:
-                report.error(path, f"differs from channel 0 in {mismatch}")
-            elif len(volumes[0].grid.origin_mm) != len(volume.grid.origin_mm):
-                text = f"differs from channel 0 in {rounding}"
-                report.add("repaired", path, text, "took the header of channel 0")
+        if grid is None:
+            grid = volume.grid
+        mismatch, rounding = describe_difference(grid, volume.grid)
+        alike = len(grid.origin_mm) == len(volume.grid.origin_mm)
+        text = f"differs from {where} in {mismatch}; the first values are those of {first.name}"
+        if mismatch and alike and "grid" in target.reading:
+            volume = resample(volume, grid)
+            report.add("repaired", path, text, f"resampled linearly to the grid of {where}")
+        elif mismatch:
+            action = "put all on one grid, or state reading.grid, which resamples images"
+            report.add("error", path, text, action)
+        elif not alike:
+            text = f"differs from {where} in {rounding}"
+            report.add("repaired", path, text, f"took the header of {where}")
         if n_bad := _n_not_finite(volume.array):
             report.error(path, f"{n_bad} voxels are NaN or infinite")
         volumes.append(volume)
@@ -310,7 +326,14 @@ def _read_channels(source: SourceCase, target: Target, report: Report) -> Volume
         problem = f"{len(array)} channels, but the data set declares {target.n_channels}"
         report.error(source.images[0], problem)
         return None
-    return replace(volumes[0], array=array)
+    return replace(volumes[0], array=array, grid=grid)
+
+
+def _grid_of_label(path: Path, target: Target) -> Grid:
+    """Return the grid of a label map, to which images are resampled."""
+    if not knows_its_grid(path):
+        raise ValueError(f"{path}: reading.grid is label, but a file of this kind knows no grid")
+    return read_volume(path, target.reading).grid
 
 
 def _read_reference(

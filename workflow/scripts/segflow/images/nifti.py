@@ -180,7 +180,7 @@ def write_image(path: Path, array: np.ndarray, grid: Grid) -> None:
             voxels = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
             temporary.write_bytes(_gzip(_nifti_header(voxels.dtype, grid), voxels))
         else:
-            sitk.WriteImage(_sitk_image(array, grid), str(temporary), useCompression=True)
+            sitk.WriteImage(to_sitk(array, grid), str(temporary), useCompression=True)
 
 
 def _gzip(*parts: bytes | np.ndarray) -> bytes:
@@ -209,7 +209,8 @@ def _nifti_header(dtype: np.dtype, grid: Grid) -> bytes:
     return header.binaryblock.ljust(NIFTI_OFFSET, b"\0")
 
 
-def _sitk_image(array: np.ndarray, grid: Grid) -> sitk.Image:
+def to_sitk(array: np.ndarray, grid: Grid) -> sitk.Image:
+    """Return one channel, of shape (z, y, x), as an image of SimpleITK."""
     flat = len(grid.origin_mm) == 2
     image = sitk.GetImageFromArray(array[0] if flat else array)
     image.SetSpacing(grid.spacing_mm[:0:-1] if flat else grid.spacing_mm[::-1])

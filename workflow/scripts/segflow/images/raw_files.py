@@ -84,7 +84,7 @@ def read_volume(path: Path, reading: dict) -> Volume:
     """
     kind = suffix(path)
     if path.is_dir() or kind in DICOM:
-        return _read_dicom(path)
+        return _read_dicom(path, reading)
     if kind in NIFTI:
         return _read_nifti(path, reading)
     if kind == ".npy":
@@ -94,7 +94,7 @@ def read_volume(path: Path, reading: dict) -> Volume:
         array, repairs = read_picture(path, reading["picture_mode"])
         return Volume(_as_numbers(path, array), _grid(array.shape[1:], reading), repairs)
     if is_dicom(path):
-        return _read_dicom(path)
+        return _read_dicom(path, reading)
     _check_compressed(path)
     array, grid = read_image(path)
     repairs = []
@@ -162,9 +162,10 @@ def is_clean(path: Path) -> bool:
     return harmless and not stored_name and nothing_else
 
 
-def _read_dicom(path: Path) -> Volume:
-    image = read_dicom(path)
-    return Volume(image.array, image.grid, [], image.photometric, image.laterality)
+def _read_dicom(path: Path, reading: dict) -> Volume:
+    image = read_dicom(path, reading.get("spacing_mm"))
+    repairs = [f"the header gives no {what}: took reading.spacing_mm" for what in image.stated]
+    return Volume(image.array, image.grid, repairs, image.photometric, image.laterality)
 
 
 def _read_nifti(path: Path, reading: dict) -> Volume:
