@@ -7,6 +7,7 @@ from segflow.datasets.conversion import (
     Target,
     convert_cases,
     missing_labels,
+    note_orientations,
     remove_other_cases,
 )
 from segflow.datasets.leaks import find_copies
@@ -16,7 +17,7 @@ from segflow.datasets.problems import failed_cases, raise_problems, write_proble
 from segflow.datasets.sources import find_cases, record_sources
 from segflow.files.cases import write_cases
 from segflow.files.content import write_json
-from segflow.files.labels import foreground_values, single_values
+from segflow.files.labels import foreground_values, ignored_value, single_values
 from segflow.jobs.logs import logged
 
 
@@ -53,13 +54,14 @@ def main(
         raw=raw,
         folder=folder,
         n_channels=len(dataset["channels"]),
-        labels=frozenset({0, *foreground_values(labels)}),
+        labels=frozenset({0, *foreground_values(labels), ignored_value(labels) or 0}),
         reading=dataset["reading"],
         masked=single_values(labels),
     )
     converted, reported, sha256 = convert_cases(chosen, target, workers)
     if part == "train" and not any(problem.severity == "error" for problem in reported):
         reported += missing_labels(converted, labels)
+    reported += note_orientations(converted, dataset["reading"]["orientation"])
     reported += find_copies(converted, rule["published"])
     # What was found before the files were read is listed once, with the training cases.
     here = {case.case for case in chosen}

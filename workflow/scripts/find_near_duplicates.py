@@ -17,14 +17,17 @@ N_SHOWN = 12
 
 
 def hash_case(case: SourceCase, reading: dict) -> np.ndarray | None:
-    """Return the hash of the first channel of an image; None if conversion will refuse it."""
+    """Return the hash of the first channel of an image.
+
+    It is None if conversion will refuse it or it shows nothing: blank images are all alike.
+    """
     try:
         array = read_volume(case.images[0], reading).array[0]
     except (ValueError, OSError):
         return None
     if len(array) != 1:
         raise ValueError(f"{case.images[0]}: near_duplicates is for 2D images only")
-    return perceptual_hash(array[0])
+    return None if array.min() == array.max() else perceptual_hash(array[0])
 
 
 def main(

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from segflow.evaluation.summaries import read_metrics
+from segflow.files.labels import blank_ignored
 from segflow.images.nifti import SUFFIX, read_image, read_labels
 from segflow.jobs.logs import logged
 from segflow.report.figures import Panel, draw_cases, draw_message, save
@@ -27,6 +28,8 @@ def main(
         file = f"{case}{SUFFIX}"
         predictions = metrics.parent / "predictions" / split
         reference, grid = read_labels(raw / references / file)
+        shown = [read_labels(predictions / stage / file)[0] for stage in ("raw", "postprocessed")]
+        blank_ignored(labels, reference, *shown)
         panels.append(
             Panel(
                 title=f"{name}: {case}\nDice {ranking.iloc[place]:.3f}",
@@ -36,8 +39,8 @@ def main(
                 },
                 label_maps={
                     "reference": reference,
-                    "prediction": read_labels(predictions / "raw" / file)[0],
-                    "post-processed": read_labels(predictions / "postprocessed" / file)[0],
+                    "prediction": shown[0],
+                    "post-processed": shown[1],
                 },
                 spacing_mm=grid.spacing_mm,
             )

@@ -1,5 +1,6 @@
 import os
 import shutil
+import struct
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,9 +10,11 @@ import SimpleITK as sitk
 
 from segflow.datasets.conversion import (
     Target,
+    choose_reader,
     convert_cases,
     make_dataset_json,
     missing_labels,
+    note_orientations,
     remove_other_cases,
 )
 from segflow.datasets.problems import raise_problems
@@ -141,7 +144,8 @@ def test_channels_must_lie_on_one_grid(add, target, draw, raw):
     cases, problems, _ = convert_cases([source], replace(target, n_channels=2), 1)
     assert cases == []
     assert [problem.problem for problem in problems] == [
-        "differs from channel 0 in origin (10 20 30 against 10 22 30)"
+        "differs from channel 0 in origin (10 20 30 against 10 22 30); the first values are those "
+        "of a_image.nii.gz"
     ]
     assert problems[0].file == "a_second.nii.gz"
 
@@ -157,6 +161,116 @@ def test_a_label_header_that_differs_by_rounding_is_repaired(add, target):
     np.testing.assert_array_equal(labels, LABELS)
     assert grid == read_image(target.folder / "imagesTr" / "a_0000.nii.gz")[1]
     assert convert_cases([source], target, 1)[:2] == ([case], problems)  # also when reused
+
+
+def test_a_flat_label_takes_the_header_of_its_image_of_one_slice(add, target, raw, draw):
+    source = add("a", image=IMAGE[:1])
+    flat = {"origin_mm": (10.0, 20.0), "direction": (1.0, 0.0, 0.0, 1.0)}
+    label = draw(raw / "flat.nii.gz", LABELS[1:], spacing_mm=(1.0, 2.0, 1.0), **flat)
+    _, problems, _ = convert_cases([replace(source, labels=(label,))], target, 1)
+    assert [(p.severity, p.action) for p in problems] == [("repaired", "took the image's header")]
+    written = [target.folder / f"{name}.nii.gz" for name in ("imagesTr/a_0000", "labelsTr/a")]
+    image, labels = (read_image(path)[1] for path in written)
+    assert len(image.origin_mm) == 3
+    assert describe_difference(image, labels) == ("", "")
+
+
+def test_a_label_with_a_negative_spacing_fits(add, target, raw):
+    source = add("a", suffix=".nii")
+    for path in source.files:
+        content = bytearray(path.read_bytes())
+        (spacing,) = struct.unpack_from("<f", content, 84)
+        struct.pack_into("<f", content, 84, -spacing)
+        path.write_bytes(content)
+    (case,), problems, _ = convert_cases([source], target, 1)
+    assert case.spacing_mm == "3 2 1"
+    assert severities(problems) == ["repaired", "repaired"]
+
+
+RAS = {**READING, "orientation": "RAS"}
+
+
+def test_a_flat_axis_becomes_z_where_images_are_oriented(add, target):
+    image, labels = IMAGE.reshape(4, 1, 6), np.tile(np.uint8([[0, 1, 2, 1, 0, 0]]), (4, 1, 1))
+    source = add("a", image=image, label=labels)
+    (stored,), problems, _ = convert_cases([source], target, 1)
+    assert (stored.shape, stored.spacing_mm, problems) == ("4 1 6", "3 2 1", [])
+    (case,), (repair,), _ = convert_cases([source], replace(target, reading=RAS), 1)
+    assert (repair.severity, repair.action) == ("repaired", "made it z")
+    assert (case.shape, case.spacing_mm, case.orientation) == ("1 4 6", "2 3 1", "LPS")
+    assert case.content != stored.content
+    array, grid = read_image(target.folder / "imagesTr" / "a_0000.nii.gz")
+    np.testing.assert_array_equal(array[0, 0], image[:, 0])
+    found, label_grid = read_labels(target.folder / "labelsTr" / "a.nii.gz")
+    np.testing.assert_array_equal(found[0], labels[:, 0])
+    assert describe_difference(grid, label_grid) == ("", "")
+    assert choose_reader([case], target.folder, RAS) == "SimpleITKIO"
+
+
+def test_nnunet_reorients_volumes_and_axial_slices(add, target, make_case):
+    (slice_,), _, _ = convert_cases([add("a", image=IMAGE[:1], label=LABELS[:1])], target, 1)
+    volume = make_case("v", orientation="LPS")
+    assert choose_reader([volume, slice_], target.folder, RAS) == "SimpleITKIOWithReorient"
+    assert choose_reader([volume], target.folder, READING) == "SimpleITKIO"
+    assert choose_reader([volume, make_case("flat")], target.folder, RAS) == "SimpleITKIO"
+
+
+def test_mixed_orientations_are_noted(make_case):
+    names = ("LPS", "LPS", "RAI", "")
+    cases = [make_case(f"c{i}", orientation=name) for i, name in enumerate(names)]
+    [note] = note_orientations(cases, "stored")
+    assert note.problem == "images are stored in 2 orientations: 2 LPS, 1 RAI"
+    assert "reading.orientation" in note.action
+    assert note_orientations(cases[:2], "stored") == []
+
+
+@pytest.fixture
+def study(add, draw, raw):
+    """Return a case whose second channel and label have twice the spacing along y, to z = 2."""
+    x, y, z = np.arange(8.0), np.arange(6.0) * 2, np.arange(4.0) * 3
+    fine = 10 * z[:, None, None] + 2 * y[:, None] + x  # linear in mm
+    coarse = fine[:, ::2]
+    source = add("a", image=fine, label=np.uint8(fine > 40))
+    second = draw(raw / "second.nii.gz", 100 + coarse, spacing_mm=(3.0, 4.0, 1.0))
+    label = draw(raw / "coarse.nii.gz", np.uint8(coarse > 40), spacing_mm=(3.0, 4.0, 1.0))
+    return replace(source, images=(*source.images, second)), label, fine
+
+
+def test_channels_on_two_grids_are_told_apart(study, target):
+    source, _, _ = study
+    _, (problem,), _ = convert_cases([source], replace(target, n_channels=2), 1)
+    assert problem.problem == (
+        "differs from channel 0 in shape (4 6 8 against 4 3 8); the first values are those of "
+        "a_image.nii.gz"
+    )
+    assert "reading.grid" in problem.action
+
+
+def test_channels_are_resampled_to_the_first(study, target):
+    source, _, fine = study
+    reading = {**READING, "grid": "first channel"}
+    target = replace(target, n_channels=2, reading=reading)
+    (case,), (note,), _ = convert_cases([source], target, 1)
+    assert (case.shape, note.severity) == ("4 6 8", "repaired")
+    first, second = (
+        read_image(target.folder / "imagesTr" / f"a_000{n}.nii.gz")[0][0] for n in (0, 1)
+    )
+    np.testing.assert_array_equal(first, fine)
+    np.testing.assert_allclose(second[:, :5], 100 + fine[:, :5], rtol=1e-5)
+
+
+def test_images_are_resampled_to_the_label_which_stays(study, target):
+    source, label, fine = study
+    source = replace(source, labels=(label,))
+    target = replace(target, n_channels=2, reading={**READING, "grid": "label"})
+    (case,), _, _ = convert_cases([source], target, 1)
+    assert case.shape == "4 3 8"
+    first = read_image(target.folder / "imagesTr" / "a_0000.nii.gz")[0][0]
+    np.testing.assert_allclose(first, fine[:, ::2], rtol=1e-5)
+    labels, _ = read_labels(target.folder / "labelsTr" / "a.nii.gz")
+    np.testing.assert_array_equal(labels, fine[:, ::2] > 40)
+    unlabelled = replace(source, labels=None, split="test")
+    assert convert_cases([unlabelled], target, 1)[0][0].shape == "4 6 8"
 
 
 def with_value(array, value):
@@ -287,6 +401,21 @@ def test_what_was_converted_before_voxels_were_compared_is_read_once_more(add, t
     write_json(record, known)
     assert convert_cases([source], target, 1)[0] == [case]
     assert read_json(record)["facts"]["voxels"] == case.voxels != ""
+
+
+def test_a_training_case_without_reference_is_refused(add, target):
+    source = replace(add("a"), labels=None)
+    cases, (problem,), _ = convert_cases([source], target, 1)
+    assert cases == []
+    assert problem.problem == "the training case has no reference"
+    without_labels = replace(target, labels=frozenset({0}))
+    assert convert_cases([source], without_labels, 1)[1] == []
+
+
+def test_a_blank_image_is_noted_and_has_no_key(add, target):
+    (case,), (note,), _ = convert_cases([add("a", image=np.full(SHAPE, -1.5))], target, 1)
+    assert case.voxels == ""
+    assert (note.severity, note.problem) == ("note", "all voxels of channel 0 are -1.5")
 
 
 def test_an_empty_label_map_is_noted_and_kept(add, target):

@@ -272,3 +272,38 @@ def test_masks_are_of_labels_of_one_value(tmp_path):
     [problem] = find_cases({**DATASET, "converter": "table", "labels": labels}, tmp_path).problems
     assert problem.problem == "there is a mask of 'livr', which is no label of one value"
     assert problem.action == "name one of the labels (allowed: liver)"
+
+
+def test_excluded_cases_are_noted_with_their_reason_alone(raw):
+    (raw / "labelsTr" / "b.nii.gz").unlink()
+    found = msd(raw, exclude={"b": "no label", "c": "motion"})
+    assert [case.case for case in found.cases] == ["a"]
+    assert [(p.case, p.file, p.severity, p.problem) for p in found.problems] == [
+        ("b", "imagesTr/b.nii.gz", "note", "excluded: no label"),
+        ("c", "imagesTs/c.nii.gz", "note", "excluded: motion"),
+    ]
+
+
+def test_an_excluded_case_must_be_there(raw):
+    found = msd(raw, exclude={"bb": "damaged"})
+    assert len(found.cases) == 3
+    assert errors(found) == [("bb", "exclude names 'bb', but there is no such case")]
+
+
+def test_a_row_of_a_table_with_a_missing_file_can_be_excluded(tmp_path):
+    (tmp_path / "a.png").touch()
+    (tmp_path / "cases.csv").write_text("image,case\na.png,\nlost.png,gone\n")
+    dataset = {**DATASET, "converter": "table"}
+    assert errors(find_cases(dataset, tmp_path)) == [("gone", "line 3: there is no file lost.png")]
+    found = find_cases({**dataset, "exclude": {"gone": "never arrived"}}, tmp_path)
+    assert [case.case for case in found.cases] == ["a"]
+    assert [p.severity for p in found.problems] == ["note"]
+
+
+def test_a_name_that_cannot_be_is_told_with_its_file(raw):
+    (raw / "imagesTs" / "患者.nii.gz").touch()
+    [problem] = [p for p in msd(raw).problems if p.severity == "error"]
+    assert (problem.file, problem.problem) == (
+        "imagesTs/患者.nii.gz",
+        "'患者' cannot name a case",
+    )

@@ -74,6 +74,19 @@ def test_regions_agree_with_nnunet(pair, draw, tmp_path):
         assert {name: found[region][name] for name in NAMES} == pytest.approx(theirs)
 
 
+def test_what_nobody_annotated_is_left_out_as_nnunet_does(pair, draw, tmp_path):
+    reference, prediction = (array.copy() for array in pair)
+    reference[:, :, ::3] = 4
+    paths = [draw(tmp_path / f"{n}.nii.gz", a) for n, a in enumerate((reference, prediction))]
+    found = measure(*paths, labels={**REGIONS, "ignore": 4})
+    keys = {"whole": (1, 2, 3), "core": (2, 3), "tip": 3}
+    expected = compute_metrics(*map(str, paths), SimpleITKIO(), list(keys.values()), ignore_label=4)
+    assert found.keys() == keys.keys()
+    for region, key in keys.items():
+        theirs = {mine: expected["metrics"][key][name] for mine, name in NAMES.items()}
+        assert {name: found[region][name] for name in NAMES} == pytest.approx(theirs)
+
+
 @pytest.mark.parametrize("keys", [{"a": 1, "b": 2}, {"all": (1, 2), "b": (2,)}])
 def test_a_folder_agrees_with_nnunet(hippocampi, tmp_path, keys):
     summary = tmp_path / "summary.json"

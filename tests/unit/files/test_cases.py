@@ -42,7 +42,7 @@ def test_covariates_are_columns_of_their_own(tmp_path, make_case):
     cases = [make_case("a", covariates={"age": "71", "session": "M00"}), make_case("b")]
     write_cases(tmp_path / "cases.csv", cases)
     header, first, second = (tmp_path / "cases.csv").read_text().splitlines()
-    assert header.endswith("published_split,voxels,label_voxels,age,session")
+    assert header.endswith("label_voxels,orientation,age,session")
     assert first.endswith(",71,M00")
     assert second.endswith(",,")
     assert read_cases(tmp_path / "cases.csv") == cases

@@ -412,6 +412,33 @@ def test_frames_without_positions_are_refused(tmp_path, volume):
     refused(path, "5 frames, of which 0 have a position of their own")
 
 
+STATED_MM = (3, 0.5, 0.25)
+
+
+@pytest.mark.parametrize("tags", [{}, {"PixelSpacing": [0, 0]}])
+def test_the_spacing_of_a_single_image_may_be_stated(tmp_path, volume, tags):
+    image = read_dicom(write_dicom(tmp_path / "one.dcm", volume[0], **tags), STATED_MM)
+    assert (image.grid.spacing_mm, image.stated) == ((1, 0.5, 0.25), ["spacing of pixels"])
+    given = write_dicom(tmp_path / "two.dcm", volume[0], PixelSpacing=[2, 2])
+    assert (read_dicom(given, STATED_MM).grid.spacing_mm, read_dicom(given).stated) == (
+        (1, 2, 2),
+        [],
+    )
+
+
+def test_the_distance_of_frames_may_be_stated(tmp_path, volume):
+    path = write_dicom(tmp_path / "one.dcm", volume, NumberOfFrames=5)
+    image = read_dicom(path, STATED_MM)
+    np.testing.assert_array_equal(image.array[0], volume)
+    assert image.grid == Grid(volume.shape, STATED_MM, (0, 0, 0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
+    assert image.stated == ["places of the frames", "spacing of pixels"]
+
+
+def test_the_pixels_of_a_series_may_be_stated(tmp_path, volume):
+    write_series(tmp_path / "series", volume, PixelSpacing=None)
+    assert read_dicom(tmp_path / "series", STATED_MM).grid.spacing_mm[1:] == (0.5, 0.25)
+
+
 def test_missing_pixel_data_are_refused(tmp_path, volume):
     path = write_dicom(tmp_path / "one.dcm", volume[0], PixelSpacing=[1, 1])
     edit(path, PixelData=None)

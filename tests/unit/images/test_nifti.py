@@ -121,12 +121,39 @@ def test_array_and_grid_must_fit(tmp_path, grid):
             ("direction (1 0 0 0 1 0 0 0 1 against -1 0 0 0 -1 0 0 0 1)", ""),
         ),
         ({"shape": (2, 3, 5)}, ("shape (2 3 4 against 2 3 5)", "")),
-        ({"origin_mm": (1.0, 2.0)}, ("origin (10 20 30 against 1 2)", "")),
     ],
 )
 def test_describe_difference_tells_rounding_from_another_place(make_grid, changes, expected):
     grid = make_grid((2, 3, 4))
     assert describe_difference(grid, replace(grid, **changes)) == expected
+
+
+FLAT = {"origin_mm": (10.0, 20.0), "direction": (1.0, 0.0, 0.0, 1.0)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "mismatch"),
+    [
+        ({}, ""),
+        ({"spacing_mm": (1.0, 2.0, 1.0)}, ""),
+        ({"spacing_mm": (1.0, 2.0, 5.0)}, "spacing (1 2 1 against 1 2 5)"),
+        ({"origin_mm": (10.0, 25.0)}, "origin (10 20 against 10 25)"),
+        ({"direction": (-1.0, 0.0, 0.0, 1.0)}, "direction (1 0 0 1 against -1 0 0 1)"),
+    ],
+)
+def test_a_slice_is_compared_with_a_flat_image_in_what_both_have(make_grid, changes, mismatch):
+    one = make_grid((1, 3, 4))
+    flat = replace(one, **{"spacing_mm": (1.0, 2.0, 1.0), **FLAT, **changes})
+    assert describe_difference(one, flat) == (mismatch, "dimensions (3 against 2)")
+
+
+def test_a_sagittal_slice_is_compared_by_spacing_alone(make_grid):
+    sagittal = (0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+    one = make_grid((1, 3, 4), direction=sagittal)
+    flat = replace(one, **FLAT)
+    assert describe_difference(flat, one) == ("", "dimensions (2 against 3)")
+    moved = replace(flat, spacing_mm=(1.0, 2.0, 3.0))
+    assert describe_difference(moved, one)[0] == "spacing (1 2 3 against 1 2 1)"
 
 
 def test_voxels_of_either_byte_order_are_written_alike(tmp_path, make_grid):

@@ -1,4 +1,6 @@
 import gzip
+import re
+import struct
 
 import nibabel
 import numpy as np
@@ -164,3 +166,74 @@ def test_a_name_in_the_gzip_header_or_an_extension_is_not_clean(tmp_path):
     image.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", b"John Doe"))
     nibabel.save(image, tmp_path / "extended.nii.gz")
     assert not is_clean(tmp_path / "extended.nii.gz")
+
+
+def with_spacings(path, pixdim, sform=None):
+    """Write a NIfTI file whose header gives these spacings along x, y, z, and this sform."""
+    content = bytearray(nibabel.Nifti1Image(ARRAY.T, np.eye(4)).to_bytes())
+    struct.pack_into("<3f", content, 80, *pixdim)
+    struct.pack_into("<2h", content, 252, 0, 0 if sform is None else 1)
+    for row, values in enumerate([] if sform is None else np.diag([*sform, 1.0])[:3]):
+        struct.pack_into("<4f", content, 280 + 16 * row, *values)
+    path.write_bytes(content)
+    return path
+
+
+UNSTATED = {key: value for key, value in READING.items() if key != "spacing_mm"}
+
+
+@pytest.mark.parametrize(
+    ("pixdim", "sform", "spacing_mm"),
+    [
+        ((1, 2, 4), None, (4, 2, 1)),
+        ((1, -2, 4), None, (4, 2, 1)),
+        ((1, -2, 4), (1, 2, 4), (4, 2, 1)),
+        ((1, 2, 4), (1, -2, 4), (4, 2, 1)),
+        ((1, 0, 4), (1, 2, 4), (4, 2, 1)),
+        ((1, np.nan, 4), (1, 2, 4), (4, 2, 1)),
+    ],
+)
+def test_a_spacing_that_the_header_gives_anywhere_is_known(tmp_path, pixdim, sform, spacing_mm):
+    volume = read_volume(with_spacings(tmp_path / "a.nii", pixdim, sform), UNSTATED)
+    assert volume.grid.spacing_mm == pytest.approx(spacing_mm)
+    assert bool(volume.repairs) == (not pixdim[1] > 0)
+
+
+@pytest.mark.parametrize(
+    ("pixdim", "sform", "message"),
+    [
+        ((1, 0, 4), None, "the header gives no spacing along y"),
+        ((1, 2, np.nan), None, "the header gives no spacing along z"),
+        ((1, 2, 5), (1, 2, 4), "the spacing along z is 5 mm by pixdim and 4 mm by the sform"),
+    ],
+)
+def test_a_spacing_that_cannot_be_known_must_be_stated(tmp_path, pixdim, sform, message):
+    path = with_spacings(tmp_path / "a.nii", pixdim, sform)
+    with pytest.raises(ValueError, match=rf"{message}; mend the header or state reading.spacing_m"):
+        read_volume(path, UNSTATED)
+    volume = read_volume(path, READING)
+    wrong = [axis for axis, word in enumerate("zyx") if f"along {word}" in message]
+    expected = [4, 2, 1]
+    expected[wrong[0]] = READING["spacing_mm"][wrong[0]]
+    assert volume.grid.spacing_mm == pytest.approx(expected)
+    assert len(volume.repairs) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [("a.mha", rb"ElementSpacing = .*\n"), ("a.nrrd", rb"space directions: .*\n")],
+)
+def test_a_text_header_without_spacing_must_be_helped(draw, tmp_path, name, line):
+    path = draw(tmp_path / name, ARRAY)
+    path.write_bytes(re.sub(line, b"", path.read_bytes(), count=1))
+    with pytest.raises(ValueError, match=rf"{name}: the header gives no spacing along x"):
+        read_volume(path, UNSTATED)
+    assert read_volume(path, READING).grid.spacing_mm == (3, 2, 1)
+
+
+def test_one_slice_needs_no_spacing_across(tmp_path):
+    content = bytearray(nibabel.Nifti1Image(ARRAY[:1].T, np.eye(4)).to_bytes())
+    struct.pack_into("<3f", content, 80, 2, 2, 0)
+    struct.pack_into("<2h", content, 252, 0, 0)
+    (tmp_path / "a.nii").write_bytes(content)
+    assert read_volume(tmp_path / "a.nii", UNSTATED).grid.spacing_mm == (1, 2, 2)

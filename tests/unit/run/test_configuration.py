@@ -345,7 +345,7 @@ def test_two_data_sets_cannot_have_one_identifier(project):
     text = (project / "datasets" / "hippocampus.yaml").read_text()
     (project / "datasets" / "second.yaml").write_text(text)
     with pytest.raises(ValueError, match=r"second\.yaml: id 4 is taken by 'hippocampus'"):
-        Run(configuration())
+        Run(configuration(datasets=["hippocampus", "second"]))
 
 
 def described(project, **changes):
@@ -361,10 +361,32 @@ def test_an_unknown_converter_is_named_with_the_known_ones(project):
         described(project, converter="nobody")
 
 
-@pytest.mark.parametrize("name", ["all", "ignore"])
-def test_labels_cannot_have_names_that_mean_something_else(project, name):
-    with pytest.raises(ValueError, match=rf"hippocampus\.yaml: labels: '{name}' should not be"):
-        described(project, labels={"background": 0, name: 1})
+def test_labels_cannot_have_names_that_mean_something_else(project):
+    with pytest.raises(ValueError, match=r"hippocampus\.yaml: labels: 'all' should not be"):
+        described(project, labels={"background": 0, "all": 1})
+
+
+@pytest.mark.parametrize("value", [2, 4])
+def test_what_is_ignored_has_the_highest_value(project, value):
+    labels = {"background": 0, "a": 1, "b": 3 if value == 2 else 2, "ignore": value}
+    with pytest.raises(ValueError, match=r"labels.*(consecutive|must be the highest value, 3)"):
+        described(project, labels=labels)
+
+
+def test_what_is_ignored_is_neither_measured_nor_painted(project):
+    labels = {"background": 0, "a": [1, 2], "b": 2, "ignore": 3}
+    described(project, labels=labels, regions_class_order=[1, 2], surface_tolerance_mm=2)
+    run = Run(configuration(models=[]))
+    assert run.tolerances_mm("hippocampus") == {"a": 2, "b": 2}
+
+
+@pytest.mark.parametrize("kind", ["dataset", "model"])
+@pytest.mark.parametrize("text", ["id: 4\nunknown: key", "{", "- a list"])
+def test_a_broken_description_stops_only_runs_that_use_it(project, kind, text):
+    (project / f"{kind}s" / "broken.yaml").write_text(text)
+    Run(configuration())
+    with pytest.raises(ValueError, match=rf"config/{kind}s/broken\.yaml"):
+        Run(configuration(**{f"{kind}s": ["broken"]}))
 
 
 @pytest.mark.parametrize("name", ["Brain", "2d", "a-b"])

@@ -259,8 +259,8 @@ def test_describe_reads_a_published_task_of_the_decathlon():
         ({"labels": {"background": 0, "void": 0}}, "labels: 'background' is there twice"),
         ({"labels": {"0": "background", "1": "a", "2": "a"}}, "labels: 'a' is there twice"),
         (
-            {"labels": {"background": 0, "organ": 1, "ignore": 2}},
-            "labels: ignore: images that are annotated in part are not supported; take the label 2",
+            {"labels": {"background": 0, "ignore": 1}},
+            "labels: expected the background with value 0 and at least one label",
         ),
         (
             {"labels": {"background": 0, "all": [1, 2], "core": 2}},
@@ -308,3 +308,10 @@ def test_another_layout_is_answered_with_what_was_found(raw):
 def test_a_task_of_the_decathlon_is_another_layout(hippocampus):
     with pytest.raises(FileNotFoundError, match=r"with files NAME_0000\.nii\.gz"):
         find_cases(hippocampus)
+
+
+def test_what_is_ignored_is_no_label_that_regions_paint(raw):
+    labels = {"background": 0, "whole": [1, 2], "core": 2, "ignore": 3}
+    write(raw, labels=labels, regions_class_order=[1, 2])
+    assert describe(raw)["labels"] == labels
+    assert describe(raw)["regions_class_order"] == [1, 2]

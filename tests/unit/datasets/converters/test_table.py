@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from segflow.datasets.converters.table import find_cases
@@ -353,3 +355,14 @@ def test_an_equals_sign_may_be_part_of_a_name(raw):
 def test_wrong_masks_are_named(raw, header, cells, message):
     write(raw, header, cells)
     assert errors(raw)[0].startswith(message)
+
+
+def test_names_without_latin_characters_get_one(raw):
+    for name in ("肝臓.nii.gz", "脾臓.nii.gz", "…"):
+        (raw / name).touch()
+    write(raw, "image", "肝臓.nii.gz", "脾臓.nii.gz", "…")
+    names = [case.case for case in find_cases(raw).cases]
+    assert len(set(names)) == 3
+    assert all(re.fullmatch(r"case_[0-9a-f]{8}", name) for name in names)
+    write(raw, "image", "脾臓.nii.gz")
+    assert only(raw).case == names[1]

@@ -1,5 +1,6 @@
 """Conversion of a published data set to nnU-Net's raw layout, with a check of every file."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -15,15 +16,25 @@ from segflow.files.labels import Labels, foreground
 from segflow.files.ledger import Ledger
 from segflow.files.suffixes import suffix
 from segflow.images.identity import voxel_key
-from segflow.images.nifti import SUFFIX, describe_difference, write_image
+from segflow.images.nifti import SUFFIX, Grid, describe_difference, read_grid, write_image
+from segflow.images.orientation import (
+    orientation_of,
+    reorient,
+    reorient_grid,
+    with_flat_axis_last,
+)
 from segflow.images.preparation import drop_blank_slices, prepare_mammogram
 from segflow.images.raw_files import Volume, is_clean, knows_its_grid, read_label_map, read_volume
+from segflow.images.resampling import resample
 from segflow.jobs.workers import map_cases
 
 PROCEDURE = 1  # move it when converted files would differ
+READER, REORIENTING_READER = "SimpleITKIO", "SimpleITKIOWithReorient"  # of nnU-Net
+AS_STORED = "stored"  # what an orientation that is not given has always meant
+STATED = {"spacing_mm": [1, 1, 1]}  # what a description that is silent has always meant
 FEW, FEW_SHARE = 5, 0.05  # training cases with a label: fewer are worth a note
 # What the table of cases holds of a converted case.
-FACTS = {"shape", "spacing_mm", "voxels", "label_voxels"}
+FACTS = {"shape", "spacing_mm", "voxels", "label_voxels", "orientation"}
 WHOLE_TOLERANCE = 1e-3  # of label values that were stored as inexact floats
 
 
@@ -132,6 +143,9 @@ def convert_case(
             report.error(path, "the file is missing")
         except OSError as error:
             report.error(path, f"cannot be read ({error.strerror})")
+    if source.split != "test" and source.labels is None and target.labels > {0}:
+        action = "name its label or say that it is empty, make it a test case, or exclude it"
+        report.add("error", source.images[0], "the training case has no reference", action)
     if report.failed:
         return None, report.problems, sha256
     case = Case(
@@ -157,7 +171,7 @@ def convert_case(
         case.label == "empty",
         target.n_channels,
         sorted(target.labels),
-        target.reading,
+        STATED | {key: value for key, value in target.reading.items() if value != AS_STORED},
         source.covariates.get("laterality"),
         *[target.masked.get(name) for name in source.label_names],
     )
@@ -186,6 +200,10 @@ def convert_case(
     if not report.failed:
         read = volume
         voxels = ";".join(map(voxel_key, volume.array))
+        for number, channel in enumerate(volume.array):
+            if (channel == channel.flat[0]).all():
+                text = f"all voxels of channel {number} are {channel.flat[0]:g}"
+                report.add("note", source.images[0], text, "kept")
         volume, label_map = _prepare(source, target, volume, label_map, report)
     if report.failed:
         return None, report.problems, sha256
@@ -212,6 +230,7 @@ def convert_case(
         "shape": " ".join(str(size) for size in volume.grid.shape),
         "spacing_mm": " ".join(f"{value:.6g}" for value in volume.grid.spacing_mm),
         "voxels": voxels,
+        "orientation": orientation_of(read.grid),
         "label_voxels": _count_labels(label_map, max(target.labels)) if labelled else "",
     }
     placed = {str(path.relative_to(target.folder)): digest for path, digest in placed.items()}
@@ -265,8 +284,16 @@ class Report:
 
 
 def _read_channels(source: SourceCase, target: Target, report: Report) -> Volume | None:
-    """Read the channels of a case into one image, on the grid of the first."""
+    """Read the channels of a case into one image, on the grid of the first or of the label."""
     volumes: list[Volume] = []
+    grid, where, first = None, "channel 0", source.images[0]
+    if target.reading.get("grid") == "label" and source.labels:
+        where, first = "its label", source.labels[0]
+        try:
+            grid = _grid_of_label(first, target)
+        except ValueError as error:
+            report.error(first, error)
+            return None
     for path in source.images:
         try:
             volume = read_volume(path, target.reading)
@@ -275,8 +302,20 @@ def _read_channels(source: SourceCase, target: Target, report: Report) -> Volume
             continue
         for repair in volume.repairs:
             report.add("repaired", path, repair, "converted")
-        if volumes and (difference := describe_difference(volumes[0].grid, volume.grid)[0]):
-            report.error(path, f"differs from channel 0 in {difference}")
+        if grid is None:
+            grid = volume.grid
+        mismatch, rounding = describe_difference(grid, volume.grid)
+        alike = len(grid.origin_mm) == len(volume.grid.origin_mm)
+        text = f"differs from {where} in {mismatch}; the first values are those of {first.name}"
+        if mismatch and alike and "grid" in target.reading:
+            volume = resample(volume, grid)
+            report.add("repaired", path, text, f"resampled linearly to the grid of {where}")
+        elif mismatch:
+            action = "put all on one grid, or state reading.grid, which resamples images"
+            report.add("error", path, text, action)
+        elif not alike:
+            text = f"differs from {where} in {rounding}"
+            report.add("repaired", path, text, f"took the header of {where}")
         if n_bad := _n_not_finite(volume.array):
             report.error(path, f"{n_bad} voxels are NaN or infinite")
         volumes.append(volume)
@@ -288,7 +327,14 @@ def _read_channels(source: SourceCase, target: Target, report: Report) -> Volume
         problem = f"{len(array)} channels, but the data set declares {target.n_channels}"
         report.error(source.images[0], problem)
         return None
-    return replace(volumes[0], array=array)
+    return replace(volumes[0], array=array, grid=grid)
+
+
+def _grid_of_label(path: Path, target: Target) -> Grid:
+    """Return the grid of a label map, to which images are resampled."""
+    if not knows_its_grid(path):
+        raise ValueError(f"{path}: reading.grid is label, but a file of this kind knows no grid")
+    return read_volume(path, target.reading).grid
 
 
 def _read_reference(
@@ -404,6 +450,14 @@ def _prepare(
     """Change image and reference as the data set's description asks."""
     path = source.images[0]
     try:
+        stored = orientation_of(volume.grid)
+        wanted = with_flat_axis_last(volume.grid)
+        if target.reading.get("orientation", AS_STORED) != AS_STORED and wanted != stored:
+            array = np.ascontiguousarray(reorient(volume.array, stored, wanted))
+            if label_map is not None:
+                label_map = np.ascontiguousarray(reorient(label_map, stored, wanted))
+            volume = replace(volume, array=array, grid=reorient_grid(volume.grid, wanted))
+            report.add("repaired", path, "its axis of one voxel is not z", "made it z")
         if target.reading["drop_blank_slices"]:
             volume, label_map, notes = drop_blank_slices(volume, label_map)
             for note in notes:
@@ -466,7 +520,55 @@ def missing_labels(cases: list[Case], labels: Labels) -> list[Problem]:
     return problems
 
 
-def make_dataset_json(dataset: dict, n_training: int) -> dict:
+def note_orientations(cases: list[Case], rule: str) -> list[Problem]:
+    """Note that images are stored in several orientations.
+
+    Parameters
+    ----------
+    cases : list of Case
+        The cases of one part.
+    rule : str
+        Orientation that they are brought to, or ``stored``.
+    """
+    found = Counter(case.orientation for case in cases if case.orientation)
+    if len(found) < 2:
+        return []
+    text = f"images are stored in {len(found)} orientations: " + ", ".join(
+        f"{count} {name}" for name, count in sorted(found.items())
+    )
+    action = f"networks see all of them as {rule}"
+    if rule == AS_STORED:
+        action = "kept; reading.orientation: RAS brings them to one"
+    return [Problem("", "", "note", text, action)]
+
+
+def choose_reader(cases: list[Case], folder: Path, reading: dict) -> str:
+    """Return the name of the nnU-Net reader that brings images to one orientation, where it can.
+
+    It cannot with 2D images, nor with slices of 3D images that would lose z as their flat axis.
+
+    Parameters
+    ----------
+    cases : list of Case
+        The training cases.
+    folder : Path
+        Folder of the data set in nnU-Net's raw layout.
+    reading : dict
+        The rules of the data set.
+    """
+    if reading.get("orientation", AS_STORED) == AS_STORED:
+        return READER
+    for case in cases:
+        if not case.orientation:
+            return READER
+        if case.shape.startswith("1 "):
+            grid = read_grid(folder / "imagesTr" / f"{case.case}_0000{SUFFIX}")
+            if orientation_of(grid)[2] not in "SI":
+                return READER
+    return REORIENTING_READER
+
+
+def make_dataset_json(dataset: dict, n_training: int, reader: str = READER) -> dict:
     """Return nnU-Net's ``dataset.json`` of a data set.
 
     Parameters
@@ -475,13 +577,15 @@ def make_dataset_json(dataset: dict, n_training: int) -> dict:
         Description of the data set (``config/datasets``).
     n_training : int
         Number of training cases.
+    reader : str
+        nnU-Net's reader; see `choose_reader`.
     """
     description = {
         "channel_names": {str(number): name for number, name in enumerate(dataset["channels"])},
         "labels": dataset.get("labels", {"background": 0}),
         "numTraining": n_training,
         "file_ending": SUFFIX,
-        "overwrite_image_reader_writer": "SimpleITKIO",
+        "overwrite_image_reader_writer": reader,
         "name": dataset["title"],
         "licence": dataset["license"],
         "reference": dataset["source"],

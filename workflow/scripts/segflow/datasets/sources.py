@@ -163,14 +163,17 @@ def find_cases(dataset: dict, raw: Path) -> Catalogue:
             )
             for case in cases
         ]
+    files = {case.case: _name(raw, case) for case in cases}
     for name, count in Counter(case.case for case in cases).items():
         if count > 1:
-            problems.append(
-                Problem(name, "", "error", f"case {name!r} is there {count} times", "rename one")
-            )
+            text = f"case {name!r} is there {count} times"
+            problems.append(Problem(name, files[name], "error", text, "rename one"))
         if not NAME.fullmatch(name):
-            allowed = "use letters, digits, '.', '_' and '-'"
-            problems.append(Problem(name, "", "error", f"{name!r} cannot name a case", allowed))
+            text, allowed = (
+                f"{name!r} cannot name a case",
+                "use Latin letters, digits, '.', '_', '-'",
+            )
+            problems.append(Problem(name, files[name], "error", text, allowed))
     known = dataset.get("classes")
     for case in cases:
         unknown = case.split == "test" and not case.class_label  # test cases may keep it secret
@@ -185,6 +188,7 @@ def find_cases(dataset: dict, raw: Path) -> Catalogue:
             allowed = f"name one of the labels (allowed: {', '.join(masks) or 'none'})"
             problems.append(Problem(case.case, _name(raw, case), "error", text, allowed))
     counts = Counter(case.split for case in cases)
+    cases = _without_excluded(raw, cases, dataset.get("exclude", {}), problems)
     if len(counts) > 1:
         cases = [replace(case, published_split=case.split) for case in cases]
     for split, count in dataset.get("expected_cases", {}).items():
@@ -192,6 +196,26 @@ def find_cases(dataset: dict, raw: Path) -> Catalogue:
             text = f"{counts[split]} of the {count} published {split} cases are there"
             problems.append(Problem("", "", "note", text, "used what is there"))
     return Catalogue(sorted(cases, key=lambda case: case.case), problems)
+
+
+def _without_excluded(
+    raw: Path, cases: list[SourceCase], reasons: Mapping[str, str], problems: list[Problem]
+) -> list[SourceCase]:
+    """Return the cases that the description does not exclude.
+
+    What is wrong with an excluded case makes way for a note with the reason.
+    """
+    files = {case.case: _name(raw, case) for case in cases}
+    known = files.keys() | {problem.case for problem in problems}
+    problems[:] = [problem for problem in problems if problem.case not in reasons]
+    for name, reason in reasons.items():
+        if name in known:
+            found = Problem(name, files.get(name, ""), "note", f"excluded: {reason}", "left out")
+        else:
+            text = f"exclude names {name!r}, but there is no such case"
+            found = Problem(name, "", "error", text, "mend the name in the description")
+        problems.append(found)
+    return [case for case in cases if case.case not in reasons]
 
 
 def _with_patient(case: SourceCase, rule: str | None, problems: list[Problem]) -> SourceCase:

@@ -9,7 +9,7 @@ from scipy.ndimage import find_objects
 from segflow.evaluation.distances import surface_metrics
 from segflow.evaluation.lesions import LesionRule, compare_lesions
 from segflow.evaluation.metrics import joint_histogram, overlap
-from segflow.files.labels import Labels, foreground, foreground_values
+from segflow.files.labels import Labels, blank_ignored, foreground, foreground_values
 from segflow.images.nifti import describe_difference, read_labels
 from segflow.images.sizes import image_axes, voxel_size
 
@@ -68,11 +68,13 @@ def evaluate_case(
     guess, other = read_labels(prediction)
     if difference := describe_difference(grid, other)[0]:
         raise ValueError(f"{prediction}: differs from its reference {reference} in {difference}")
+    n_ignored = blank_ignored(settings.labels, truth, guess)
     declared = [0, *foreground_values(settings.labels)]
     try:
         histogram = joint_histogram(truth, guess, declared[-1] + 1)
     except ValueError as error:
         raise ValueError(f"{prediction}: {error}") from None
+    histogram[0, 0] -= n_ignored
     for value in sorted(set(range(len(histogram))) - set(declared)):
         if histogram[value].any() or histogram[:, value].any():
             raise ValueError(f"{prediction}: it or its reference holds undeclared label {value}")

@@ -36,6 +36,9 @@ class Case:
     label_voxels : str
         Number of voxels of each label value from 1 on, separated by blanks; empty without a
         reference.
+    orientation : str
+        How the axes of the raw image lie in the body (see `segflow.images.orientation`); empty
+        for 2D images.
     covariates : dict of str to str
         Further columns of the table: age, session, ...
     """
@@ -55,6 +58,7 @@ class Case:
     published_split: str = ""
     voxels: str = ""
     label_voxels: str = ""
+    orientation: str = ""
     covariates: dict[str, str] = field(default_factory=dict)
 
     @property

@@ -8,9 +8,9 @@ import hashlib
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +31,7 @@ SAME_POSITION_MM = 0.01
 # What the slices may be shifted in plane, over the whole series, before voxels change places.
 SHIFT_TOLERANCE = 0.5  # of a pixel
 ROTATION_TOLERANCE = 1e-2  # by which direction cosines may miss a right angle or length 1
+_STATE_IT = "reading.spacing_mm may state one"
 _PIXEL_DATA = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _FLAT_SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 # Where multi-frame files keep what other files have in the header itself.
@@ -77,12 +78,15 @@ class DicomImage:
         ``MONOCHROME1`` (the lowest value is white), ``MONOCHROME2`` (it is black) or ``RGB``.
     laterality : str
         ``L`` or ``R``, the side of a paired organ; empty if unknown, both or none.
+    stated : list of str
+        What the header left open, so that the stated spacing was taken.
     """
 
     array: np.ndarray
     grid: Grid
     photometric: str
     laterality: str
+    stated: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,7 @@ class _Slice:
     spacing_mm: tuple[float, ...]  # between rows, between columns; empty if there is none
     position_mm: tuple[float, ...]  # of the first pixel as (x, y, z); empty if there is none
     cosines: tuple[float, ...]  # of a row, then of a column; empty if there are none
+    stated: tuple[str, ...] = ()  # what was taken from the description
 
 
 def is_dicom(path: Path) -> bool:
@@ -127,7 +132,7 @@ def patient_of(path: Path) -> str:
         return str(header.get("PatientID") or "").strip()
 
 
-def read_dicom(path: Path) -> DicomImage:
+def read_dicom(path: Path, stated_mm: Sequence[float] | None = None) -> DicomImage:
     """Read a DICOM image or series.
 
     Slices are sorted by their position along the normal of the slices, never by name or number,
@@ -143,6 +148,9 @@ def read_dicom(path: Path) -> DicomImage:
         One file, or a folder that holds one series and no other DICOM files. A file may hold
         several frames if each has its position. A folder's ``DICOMDIR``, hidden files and files
         with suffixes of other formats are passed over.
+    stated_mm : sequence of float or None
+        Spacing along z, y, x for what the header leaves open: the spacing of pixels, and the place
+        of the frames of one file, which then lie behind each other in their order.
 
     Returns
     -------
@@ -158,7 +166,7 @@ def read_dicom(path: Path) -> DicomImage:
         transfer syntax that cannot be decoded.
     """
     with _discreet():
-        slices = _read_slices(path)
+        slices = _read_slices(path, stated_mm)
         if len(slices) == 1:
             grid = _flat_grid(slices[0])
         else:
@@ -171,6 +179,7 @@ def read_dicom(path: Path) -> DicomImage:
             grid=grid,
             photometric="RGB" if photometric.startswith("YBR") else photometric,
             laterality=sides.pop() if len(sides) == 1 else "",
+            stated=sorted({what for one in slices for what in one.stated}),
         )
 
 
@@ -228,7 +237,7 @@ def _read_file(file: Path, **options) -> pydicom.FileDataset:
         raise ValueError(f"{file}: cannot be read as DICOM, it is damaged ({kind})") from None
 
 
-def _read_slices(path: Path) -> list[_Slice]:
+def _read_slices(path: Path, stated_mm: Sequence[float] | None) -> list[_Slice]:
     """Return all frames of one file or series, in no order."""
     files = _find_files(path)
     headers = {file: _read_file(file, specific_tags=_TAGS) for file in files}
@@ -239,7 +248,9 @@ def _read_slices(path: Path) -> list[_Slice]:
             f"{path}: {len(series)} series in one folder (files of each: {counts}); give each a "
             "folder of its own"
         )
-    slices = [one for file, header in headers.items() for one in _slices_of(file, header)]
+    slices = [
+        one for file, header in headers.items() for one in _slices_of(file, header, stated_mm)
+    ]
     kinds = sorted({one.photometric for one in slices})
     if len(kinds) > 1:
         raise ValueError(f"{path}: slices of {' and '.join(kinds)}; a series has one kind")
@@ -264,7 +275,9 @@ def _check_alike(
         )
 
 
-def _slices_of(file: Path, header: pydicom.Dataset) -> list[_Slice]:
+def _slices_of(
+    file: Path, header: pydicom.Dataset, stated_mm: Sequence[float] | None
+) -> list[_Slice]:
     """Return the frames of a file."""
     sizes = [_numbers(file, [header], tag, 1, (0.0,)) for tag in ("Rows", "Columns")]
     photometric = str(header.get("PhotometricInterpretation") or "")
@@ -280,15 +293,33 @@ def _slices_of(file: Path, header: pydicom.Dataset) -> list[_Slice]:
         )
     frames = int(_numbers(file, [header], "NumberOfFrames", 1, (1.0,))[0]) or 1
     groups = header.get(_FRAME_GROUPS) or ()
-    if frames > 1 and len(groups) != frames:
+    placed = frames == 1 or len(groups) == frames
+    if not placed and stated_mm is None:
         raise ValueError(
             f"{file}: {frames} frames, of which {len(groups)} have a position of their own; one "
-            "image or a stack of slices is allowed"
+            "image or a stack of slices is allowed; reading.spacing_mm may state their distance"
         )
-    return [_slice_of(file, frame, header, photometric) for frame in range(frames)]
+    slices = [_slice_of(file, frame, header, photometric, stated_mm) for frame in range(frames)]
+    if placed:
+        return slices
+    return [
+        replace(
+            one,
+            position_mm=(0.0, 0.0, one.frame * stated_mm[0]),
+            cosines=(1.0, 0.0, 0.0, 0.0, 1.0, 0.0),
+            stated=(*one.stated, "places of the frames"),
+        )
+        for one in slices
+    ]
 
 
-def _slice_of(file: Path, frame: int, header: pydicom.Dataset, photometric: str) -> _Slice:
+def _slice_of(
+    file: Path,
+    frame: int,
+    header: pydicom.Dataset,
+    photometric: str,
+    stated_mm: Sequence[float] | None,
+) -> _Slice:
     """Return a frame, as its own groups of tags, the shared ones and the header describe it."""
     groups = [*(header.get(_FRAME_GROUPS) or ())[frame : frame + 1]]
     groups += header.get(_SHARED_GROUPS) or ()
@@ -299,8 +330,13 @@ def _slice_of(file: Path, frame: int, header: pydicom.Dataset, photometric: str)
         laterality = laterality or str(_first(places, tag) or "")
     spacings = (_numbers(file, places, tag, 2, ()) for tag in _FLAT_SPACINGS)
     spacing = next((spacing for spacing in spacings if spacing), ())
+    stated = stated_mm is not None and not (spacing and min(spacing) > 0)
+    if stated:
+        spacing = tuple(float(value) for value in stated_mm[1:])
     if any(value <= 0 for value in spacing):
-        raise ValueError(f"{file}: a spacing of {_words(spacing)} mm; it must be above 0")
+        raise ValueError(
+            f"{file}: a spacing of {_words(spacing)} mm; it must be above 0 ({_STATE_IT})"
+        )
     slope = _numbers(file, places, "RescaleSlope", 1, (1.0,))[0]
     if slope == 0:
         raise ValueError(f"{file}: RescaleSlope is 0, which leaves nothing of the image")
@@ -316,6 +352,7 @@ def _slice_of(file: Path, frame: int, header: pydicom.Dataset, photometric: str)
         spacing_mm=spacing,
         position_mm=_numbers(file, places, "ImagePositionPatient", 3, ()),
         cosines=_numbers(file, places, "ImageOrientationPatient", 6, ()),
+        stated=("spacing of pixels",) if stated else (),
     )
 
 
@@ -348,7 +385,9 @@ def _numbers(
 def _flat_grid(one: _Slice) -> Grid:
     if not one.spacing_mm:
         names = " nor ".join(_FLAT_SPACINGS)
-        raise ValueError(f"{one.file}: no spacing of pixels (neither {names} is there)")
+        raise ValueError(
+            f"{one.file}: no spacing of pixels (neither {names} is there; {_STATE_IT})"
+        )
     shape, spacing = (1, one.rows, one.columns), (1.0, *one.spacing_mm)
     return Grid(shape, spacing, (0.0, 0.0), (1.0, 0.0, 0.0, 1.0))
 

@@ -180,7 +180,7 @@ def write_image(path: Path, array: np.ndarray, grid: Grid) -> None:
             voxels = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
             temporary.write_bytes(_gzip(_nifti_header(voxels.dtype, grid), voxels))
         else:
-            sitk.WriteImage(_sitk_image(array, grid), str(temporary), useCompression=True)
+            sitk.WriteImage(to_sitk(array, grid), str(temporary), useCompression=True)
 
 
 def _gzip(*parts: bytes | np.ndarray) -> bytes:
@@ -209,7 +209,8 @@ def _nifti_header(dtype: np.dtype, grid: Grid) -> bytes:
     return header.binaryblock.ljust(NIFTI_OFFSET, b"\0")
 
 
-def _sitk_image(array: np.ndarray, grid: Grid) -> sitk.Image:
+def to_sitk(array: np.ndarray, grid: Grid) -> sitk.Image:
+    """Return one channel, of shape (z, y, x), as an image of SimpleITK."""
     flat = len(grid.origin_mm) == 2
     image = sitk.GetImageFromArray(array[0] if flat else array)
     image.SetSpacing(grid.spacing_mm[:0:-1] if flat else grid.spacing_mm[::-1])
@@ -221,15 +222,22 @@ def _sitk_image(array: np.ndarray, grid: Grid) -> sitk.Image:
 def describe_difference(one: Grid, other: Grid) -> tuple[str, str]:
     """Say in what two grids differ.
 
+    A 2D grid is compared with one slice of a 3D image in what both have.
+
     Returns
     -------
     mismatch : str
         Properties that describe another place, with both values; empty if there are none.
     rounding : str
-        Properties that differ by no more than rounding; empty if there are none.
+        Properties that differ by no more than rounding, or that one of the grids does not have;
+        empty if there are none.
     """
     if one.shape != other.shape:
         return f"shape ({_words(one.shape)} against {_words(other.shape)})", ""
+    if len(one.origin_mm) != len(other.origin_mm):
+        mismatch, rounding = describe_difference(*_in_plane(one, other))
+        dimensions = f"dimensions ({len(one.origin_mm)} against {len(other.origin_mm)})"
+        return mismatch, ", ".join(filter(None, (dimensions, rounding)))
     tolerances = {
         "spacing_mm": np.multiply(SPACING_TOLERANCE, one.spacing_mm),
         "origin_mm": np.full(len(one.origin_mm), ORIGIN_TOLERANCE * min(one.spacing_mm)),
@@ -238,11 +246,31 @@ def describe_difference(one: Grid, other: Grid) -> tuple[str, str]:
     mismatch, rounding = [], []
     for name, tolerance in tolerances.items():
         mine, theirs = getattr(one, name), getattr(other, name)
-        if len(mine) != len(theirs) or (np.abs(np.subtract(mine, theirs)) > tolerance).any():
+        if (np.abs(np.subtract(mine, theirs)) > tolerance).any():
             mismatch.append(f"{name.removesuffix('_mm')} ({_words(mine)} against {_words(theirs)})")
         elif not np.allclose(mine, theirs, rtol=0, atol=1e-6):
             rounding.append(name.removesuffix("_mm"))
     return ", ".join(mismatch), ", ".join(rounding)
+
+
+def _in_plane(one: Grid, other: Grid) -> tuple[Grid, Grid]:
+    """Return a grid of one slice and a 2D grid, both as 2D.
+
+    A slice that is not axial has no place in 2D: both are then put at the origin.
+    """
+    solid = max(one, other, key=lambda grid: len(grid.origin_mm))
+    direction = np.reshape(solid.direction, (3, 3))[:2, :2]
+    axial = np.allclose(direction @ direction.T, np.eye(2), rtol=0, atol=DIRECTION_TOLERANCE)
+
+    def flat(grid: Grid) -> Grid:
+        place = grid.origin_mm, grid.direction
+        if not axial:
+            place = (0.0, 0.0), (1.0, 0.0, 0.0, 1.0)
+        elif grid is solid:
+            place = grid.origin_mm[:2], tuple(float(value) for value in direction.flat)
+        return Grid(grid.shape, (1.0, *grid.spacing_mm[1:]), *place)
+
+    return flat(one), flat(other)
 
 
 def _grid(image: sitk.Image | sitk.ImageFileReader, shape: tuple[int, ...]) -> Grid:

@@ -22,7 +22,14 @@ from nibabel.wrapstruct import WrapStructError
 from segflow.files.suffixes import DICOM, NIFTI, PICTURES, suffix
 from segflow.images.contours import read_contours
 from segflow.images.dicom import is_dicom, read_dicom
-from segflow.images.nifti import NIFTI_OFFSET, Grid, read_grid, read_image
+from segflow.images.nifti import (
+    NIFTI_HEADER,
+    NIFTI_OFFSET,
+    SPACING_TOLERANCE,
+    Grid,
+    read_grid,
+    read_image,
+)
 from segflow.images.pictures import read_mask, read_picture
 
 FREE_TEXTS = ("descrip", "aux_file", "intent_name", "data_type", "db_name")
@@ -30,6 +37,9 @@ FREE_TEXTS = ("descrip", "aux_file", "intent_name", "data_type", "db_name")
 PROGRAM = re.compile(rb"(FSL|ITK|SimpleITK)[\d.]+|[1-9]\.0(\.\d{1,2})?")
 # A direction matrix that is this close to a rotation was rounded; one further off is sheared.
 ORTHONORMAL_TOLERANCE = 1e-2
+UNIT_SPACING = (1.0, 1.0, 1.0)  # of formats that know none, where the description states none
+STATE_IT = "mend the header or state reading.spacing_mm"
+HEADER_BYTES = 65536  # within which the text of a header ends
 EXACT_TOLERANCE = 1e-5  # closer than this there is nothing to repair
 
 
@@ -74,9 +84,9 @@ def read_volume(path: Path, reading: dict) -> Volume:
     """
     kind = suffix(path)
     if path.is_dir() or kind in DICOM:
-        return _read_dicom(path)
+        return _read_dicom(path, reading)
     if kind in NIFTI:
-        return _read_nifti(path)
+        return _read_nifti(path, reading)
     if kind == ".npy":
         array = _read_array(path)
         return Volume(array[None], _grid(array.shape, reading))
@@ -84,13 +94,18 @@ def read_volume(path: Path, reading: dict) -> Volume:
         array, repairs = read_picture(path, reading["picture_mode"])
         return Volume(_as_numbers(path, array), _grid(array.shape[1:], reading), repairs)
     if is_dicom(path):
-        return _read_dicom(path)
+        return _read_dicom(path, reading)
     _check_compressed(path)
     array, grid = read_image(path)
+    repairs = []
+    if not _states_spacing(path):
+        spacings = [(None, size) for size in grid.shape[::-1][: len(grid.origin_mm)]]
+        grid, repairs = _with_spacing(path, grid, spacings, reading)
     direction, deviation = _closest_rotation(path, grid.direction)
-    if deviation < EXACT_TOLERANCE:
-        return Volume(array, grid)
-    return Volume(array, replace(grid, direction=direction), [_deviates(deviation)])
+    if deviation >= EXACT_TOLERANCE:
+        grid = replace(grid, direction=direction)
+        repairs.append(_deviates(deviation))
+    return Volume(array, grid, repairs)
 
 
 def read_label_map(path: Path, shape: tuple[int, ...], reading: dict) -> Volume:
@@ -147,12 +162,13 @@ def is_clean(path: Path) -> bool:
     return harmless and not stored_name and nothing_else
 
 
-def _read_dicom(path: Path) -> Volume:
-    image = read_dicom(path)
-    return Volume(image.array, image.grid, [], image.photometric, image.laterality)
+def _read_dicom(path: Path, reading: dict) -> Volume:
+    image = read_dicom(path, reading.get("spacing_mm"))
+    repairs = [f"the header gives no {what}: took reading.spacing_mm" for what in image.stated]
+    return Volume(image.array, image.grid, repairs, image.photometric, image.laterality)
 
 
-def _read_nifti(path: Path) -> Volume:
+def _read_nifti(path: Path, reading: dict) -> Volume:
     """Read a NIfTI file, with its checksum.
 
     SimpleITK returns what it could read of a truncated or corrupt gzip file, and turns NaN in
@@ -185,6 +201,8 @@ def _read_nifti(path: Path) -> Volume:
     except ValueError:
         grid, repair = _orthonormal_grid(path, image.affine, array.shape[1:])
         repairs.append(repair)
+    grid, found = _with_header_spacing(path, content, grid, reading)
+    repairs += found
     if not np.isfinite([*grid.spacing_mm, *grid.origin_mm, *grid.direction]).all():
         raise ValueError(f"{path}: cannot be read (its spacing, origin or direction is no number)")
     return Volume(array, grid, repairs)
@@ -198,6 +216,78 @@ def _stored_or_scaled(content: bytes, voxels: ArrayProxy) -> np.ndarray:
         return np.ndarray(voxels.shape, voxels.dtype, content, voxels.offset, order="F")
     except TypeError as error:
         raise ValueError(error) from None
+
+
+def _with_header_spacing(
+    path: Path, content: bytes, grid: Grid, reading: dict
+) -> tuple[Grid, list[str]]:
+    """Return a grid with the spacing on which all of a NIfTI header agrees, and what was repaired.
+
+    SimpleITK and nibabel take 1 mm where the header has 0; SimpleITK keeps a minus sign.
+    """
+    header = nibabel.Nifti1Header(content[:NIFTI_HEADER], check=False)
+    sizes = np.abs(header["pixdim"][1 : len(grid.origin_mm) + 1].astype(float))
+    steps = np.full(3, np.nan)
+    if header["sform_code"] > 0:
+        steps = np.linalg.norm(header.get_sform()[:3, :3], axis=0)
+    spacings = []
+    for axis, size in enumerate(sizes):
+        known = [value for value in (size, steps[axis]) if np.isfinite(value) and value > 0]
+        agree = known and max(known) <= (1 + SPACING_TOLERANCE) * min(known)
+        spacings.append((known[0] if agree else None, grid.shape[::-1][axis]))
+        if known and not agree:
+            text = f"{known[0]:g} mm by pixdim and {known[1]:g} mm by the sform"
+            if "spacing_mm" not in reading:
+                raise ValueError(f"{path}: the spacing along {'xyz'[axis]} is {text}; {STATE_IT}")
+    return _with_spacing(path, grid, spacings, reading)
+
+
+def _with_spacing(
+    path: Path, grid: Grid, spacings: list[tuple[float | None, int]], reading: dict
+) -> tuple[Grid, list[str]]:
+    """Return a grid with the known spacings, and with stated ones where they are not known.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    grid : Grid
+        As it was read.
+    spacings : list of tuple
+        Along x, y and, in 3D, z: the spacing in mm, or None, and the number of voxels. An axis of
+        one voxel needs none.
+    reading : dict
+        The rules of the data set.
+
+    Raises
+    ------
+    ValueError
+        If a spacing is neither known nor stated.
+    """
+    found, repairs = list(grid.spacing_mm), []
+    for axis, (spacing, n_voxels) in enumerate(spacings):
+        place = 2 - axis
+        if spacing is not None:
+            if not np.isclose(found[place], spacing, rtol=SPACING_TOLERANCE):
+                repairs.append(f"spacing along {'xyz'[axis]} read as {found[place]:g}")
+                found[place] = spacing
+        elif "spacing_mm" in reading or n_voxels == 1:
+            found[place] = float(reading.get("spacing_mm", UNIT_SPACING)[place])
+            repairs.append(f"no spacing along {'xyz'[axis]}: took {found[place]:g} mm")
+        else:
+            raise ValueError(f"{path}: the header gives no spacing along {'xyz'[axis]}; {STATE_IT}")
+    return replace(grid, spacing_mm=tuple(map(float, found))), repairs
+
+
+def _states_spacing(path: Path) -> bool:
+    """Say whether a MetaImage or NRRD file gives a spacing, for which SimpleITK else takes 1."""
+    pattern = {
+        ".mha": rb"(?m)^Element(Spacing|Size) *=",
+        ".mhd": rb"(?m)^Element(Spacing|Size) *=",
+        ".nrrd": rb"(?m)^(space directions|spacings): *(?!.*nan)",
+    }.get(suffix(path))
+    with path.open("rb") as file:
+        return pattern is None or re.search(pattern, file.read(HEADER_BYTES)) is not None
 
 
 def _orthonormal_grid(path: Path, affine: np.ndarray, shape: tuple[int, ...]) -> tuple[Grid, str]:
@@ -296,7 +386,7 @@ def _check_compressed(path: Path) -> None:
 def _grid(shape: tuple[int, ...], reading: dict) -> Grid:
     """Return the grid of a format that knows none: the data set's spacing, at the origin."""
     flat = shape[0] == 1
-    spacing = tuple(float(value) for value in reading["spacing_mm"])
+    spacing = tuple(float(value) for value in reading.get("spacing_mm", UNIT_SPACING))
     size = 2 if flat else 3
     direction = tuple(float(value) for value in np.eye(size).flat)
     return Grid(tuple(shape), (1.0, *spacing[1:]) if flat else spacing, (0.0,) * size, direction)

@@ -9,8 +9,13 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from segflow.files.content import content_key, replacing
 from segflow.images.nifti import SUFFIX, read_labels
+from segflow.images.orientation import reorient
 from segflow.jobs.workers import finish_cases
-from segflow.models.preprocessing import load_preprocessed
+from segflow.models.preprocessing import (
+    NNUNET_ORIENTATION,
+    load_preprocessed,
+    stored_orientation,
+)
 
 
 def transfer_cases(
@@ -109,6 +114,8 @@ def to_preprocessed_grid(
         Of the given shape, in the axis order of the plans.
     """
     chosen = plans.get_configuration(configuration)
+    if (stored := stored_orientation(properties)) is not None:
+        label_map = reorient(label_map, stored, NNUNET_ORIENTATION)
     box = tuple(slice(*bounds) for bounds in properties["bbox_used_for_cropping"])
     cropped = label_map.transpose(plans.transpose_forward)[box]
     spacing = [properties["spacing"][axis] for axis in plans.transpose_forward]

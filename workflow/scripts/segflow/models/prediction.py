@@ -20,8 +20,13 @@ from segflow.files.content import (
 )
 from segflow.files.ledger import Ledger
 from segflow.files.words import counted
+from segflow.images.orientation import reorient
 from segflow.images.probabilities import save_probabilities
-from segflow.models.preprocessing import load_preprocessed
+from segflow.models.preprocessing import (
+    NNUNET_ORIENTATION,
+    load_preprocessed,
+    stored_orientation,
+)
 from segflow.models.progress import Pace
 from segflow.models.trust import check_architecture, load_checkpoint
 
@@ -157,7 +162,10 @@ def to_probabilities(
         return_probabilities=True,
         num_threads_torch=threads,
     )
-    return probabilities
+    stored = stored_orientation(properties)
+    if stored is None:
+        return probabilities
+    return np.ascontiguousarray(reorient(probabilities, NNUNET_ORIENTATION, stored))
 
 
 def add_previous_stage(

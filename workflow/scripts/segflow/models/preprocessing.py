@@ -20,6 +20,8 @@ from segflow.jobs.workers import count_workers, finish_cases
 PROCEDURE = 1  # move it when preprocessed data would differ
 # Memory for a voxel and channel at nnU-Net's peak: float32 in, out, and the spline's float64.
 BYTES_PER_VOXEL = 40
+PLAIN_READER = "SimpleITKIO"  # that takes images as they are stored
+NNUNET_ORIENTATION = "RAS"  # of nnU-Net's reader that reorients
 UNFINISHED = ".partial"  # folder of the files that are being written
 
 
@@ -62,6 +64,7 @@ def preprocessing_key(plans: PlansManager, configuration: str, labels: list | di
         plans.transpose_forward,
         intensities,
         labels,
+        *[name for name in [plans.plans.get("image_reader_writer")] if name != PLAIN_READER],
     )
 
 
@@ -167,6 +170,11 @@ def _megabytes(case: Case, spacing_mm: list[float], dataset_json: dict) -> float
     after = extent / np.prod(new)
     channels = len(dataset_json["channel_names"]) + 1
     return float(max(before, after)) * channels * BYTES_PER_VOXEL / 1e6
+
+
+def stored_orientation(properties: dict) -> str | None:
+    """Return the orientation of a case's file, if nnU-Net brought it to its own; else None."""
+    return properties.get("sitk_stuff", {}).get("original_orientation")
 
 
 def load_preprocessed(folder: Path, case: str) -> tuple[np.ndarray, dict]:

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from segflow.datasets.conversion import AS_STORED, READER, REORIENTING_READER
 from segflow.files.content import file_sha256, read_json, write_json
 from segflow.images.nifti import SUFFIX
 from segflow.models.checkpoints import FINAL
@@ -72,8 +73,10 @@ def install(
     if "cascade" in wanted or plans["configurations"][wanted].get("previous_stage"):
         raise ValueError(f"{archive}: {model} is the second stage of a cascade, which is not read")
 
-    # All readers give the same array of what conversion writes.
-    plans["image_reader_writer"] = "SimpleITKIO"
+    # Readers of one kind give the same array of what conversion writes.
+    reorients = "Reorient" in plans.get("image_reader_writer", "")
+    reader = REORIENTING_READER if reorients else READER
+    plans["image_reader_writer"] = reader
     plans["plans_name"] = NAME
     plans["segflow"] = {
         "model": NAME,
@@ -85,8 +88,8 @@ def install(
     dataset_json |= {
         "channel_names": dataset_json.get("channel_names") or dataset_json["modality"],
         "file_ending": SUFFIX,
-        "overwrite_image_reader_writer": "SimpleITKIO",
-        "reading": reading,
+        "overwrite_image_reader_writer": reader,
+        "reading": reading | {"orientation": AS_STORED},
     }
     write_json(results / "nnUNet_raw" / NNUNET_NAME / "dataset.json", dataset_json)
     folds = []

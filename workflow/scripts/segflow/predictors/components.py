@@ -14,7 +14,7 @@ import cc3d
 import numpy as np
 
 from segflow.files.content import replacing
-from segflow.files.labels import Labels, foreground_values
+from segflow.files.labels import Labels, blank_ignored, foreground_values
 from segflow.images.nifti import describe_difference, read_labels
 from segflow.images.sizes import image_axes, voxel_size
 
@@ -196,6 +196,7 @@ def read_table(reference: Path, prediction: Path, labels: Labels) -> CaseTable:
     for path, array in ((reference, truth), (prediction, guess)):
         if not np.issubdtype(array.dtype, np.integer):
             raise ValueError(f"{path}: holds {array.dtype} values, a label map holds integers")
+    blank_ignored(labels, truth, guess)
     table = compare_pieces(guess, truth, voxel_size(grid))
     declared = foreground_values(labels)
     for path, pieces in ((reference, table.reference), (prediction, table.prediction)):

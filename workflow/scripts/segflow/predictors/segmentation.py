@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
@@ -27,7 +28,8 @@ from segflow.files.ledger import Ledger
 from segflow.files.manifests import write_manifest
 from segflow.files.suffixes import IMAGES, stem, suffix
 from segflow.files.words import counted
-from segflow.images.nifti import SUFFIX
+from segflow.images.nifti import SUFFIX, read_grid, read_labels, write_image
+from segflow.images.orientation import orientation_of, reorient, reorient_grid
 from segflow.jobs.devices import choose_device
 from segflow.models import prediction, preprocessing
 from segflow.models.cascade import transfer_cases
@@ -175,6 +177,19 @@ def combine(session: Session, members: dict[str, list[Member]], target: Path) ->
     return ensemble_cases(members, references, target, order, session.threads)
 
 
+def turn_back(cases: list[Case], folder: Path, keys: dict[str, str]) -> None:
+    """Bring label maps whose flat axis became z back to the axes of their images."""
+    ledger = Ledger(folder)
+    for case in cases:
+        path = folder / f"{case.case}{SUFFIX}"
+        found = orientation_of(read_grid(path))
+        if found != case.orientation:
+            label_map, grid = read_labels(path)
+            turned = np.ascontiguousarray(reorient(label_map, found, case.orientation))
+            write_image(path, turned, reorient_grid(grid, case.orientation))
+            ledger.enter(case.case, keys[case.case], [path])
+
+
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that every segmentation of new images has."""
     parser.add_argument("--images", type=Path, required=True, help="folder of new images")
@@ -311,5 +326,6 @@ def _segment_waiting(session: Session, images: Path, sources: list[SourceCase]) 
         maps = session.work / "label_maps"
         keys = combine(session, found, maps)
         segmented = session.work / "segmented"
-        postprocess_cases(keys, maps, segmented, session.steps, session.threads)
+        keys = postprocess_cases(keys, maps, segmented, session.steps, session.threads)
+        turn_back(cases, segmented, keys)
     return problems

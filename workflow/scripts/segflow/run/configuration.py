@@ -13,7 +13,12 @@ from segflow.files.labels import Labels, foreground, label_values
 from segflow.models.folds import ALL_CASES
 from segflow.models.model_plans import PLANNED, resumable
 from segflow.models.planners import PLANNERS, normalisation
-from segflow.run.descriptions import check_dataset, load_descriptions, load_published
+from segflow.run.descriptions import (
+    check_dataset,
+    description_names,
+    load_descriptions,
+    load_published,
+)
 from segflow.run.schemas import PROJECT, check
 
 EVALUATION_KEYS = (  # of data sets
@@ -48,18 +53,17 @@ class Run:
     def __init__(self, config: dict):
         _read_text(config)
         self.config = check(config, "config", "configuration")
-        all_datasets, all_models = load_descriptions("dataset"), load_descriptions("model")
-        self.datasets = _chosen(config["datasets"], all_datasets, "datasets")
+        self.datasets = _described("dataset", config["datasets"], "datasets")
         for name in (*config["raw_folders"], *config["splits"], *config["published_splits"]):
             _chosen([name], self.datasets, "raw_folders, splits and published_splits")
         for name in self.datasets:
             self._describe(name)
         self.published = load_published(self.datasets)
-        models = _chosen(config["models"], all_models, "models")
+        models = _described("model", config["models"], "models")
         for name in list(models):
             previous = models[name].get("previous_model")
             if previous is not None:
-                models |= _chosen([previous], all_models, f"models: {name}: previous_model")
+                models |= _described("model", [previous], f"models: {name}: previous_model")
         self.models = models
         self.n_folds: int = config["n_folds"]
         self.folds: list[int] = sorted(config["folds"]) or list(range(self.n_folds))
@@ -388,6 +392,12 @@ def _read_text(config: dict) -> None:
                 int(value) if isinstance(value, str) and value.isdigit() else value
                 for value in mapping["folds"]
             ]
+
+
+def _described(kind: str, names: list[str], key: str) -> dict[str, dict]:
+    """Return the named descriptions; what is wrong in others stops only the runs that use them."""
+    _chosen(names, dict.fromkeys(description_names(kind)), key)
+    return load_descriptions(kind, names)
 
 
 def _chosen(names: list[str], known: dict[str, Any], key: str) -> dict[str, Any]:

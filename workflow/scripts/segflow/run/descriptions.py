@@ -8,46 +8,68 @@ from pathlib import Path
 from jsonschema import Draft202012Validator
 
 from segflow.datasets import converters
-from segflow.files.labels import foreground_values
+from segflow.files.labels import foreground, foreground_values, ignored_value
 from segflow.run.schemas import PROJECT, check, read_yaml
 
 CONVERTERS = Path(converters.__file__).parent
 
 
-def load_descriptions(kind: str) -> dict[str, dict]:
-    """Read every description of a data set or a model.
+def description_names(kind: str) -> list[str]:
+    """Return the names of all data sets or models, whatever is in their files."""
+    return sorted(path.stem for path in _folder(kind).glob("*.yaml"))
 
-    Parameters
-    ----------
-    kind : {'dataset', 'model'}
-        What to read: the files of ``config/datasets`` or ``config/models``. The stem of a file
-        is the name of what it describes.
+
+def load_descriptions(kind: str, names: Iterable[str] | None = None) -> dict[str, dict]:
+    """Read descriptions of data sets or models, all of them without `names`.
+
+    What is wrong in other files does not matter.
 
     Raises
     ------
     ValueError
-        If a file breaks its schema, or two data sets have the same nnU-Net identifier.
+        See `load_description`; or if two data sets have the same nnU-Net identifier.
     """
-    descriptions: dict[str, dict] = {}
+    names = description_names(kind) if names is None else names
+    found = {name: load_description(kind, name) for name in names}
     owners: dict[int, str] = {}
-    for path in sorted((PROJECT / "config" / f"{kind}s").glob("*.yaml")):
-        where = f"config/{kind}s/{path.name}"
-        if not re.fullmatch(r"[a-z][a-z0-9_]*", path.stem):
-            raise ValueError(f"{where}: a name has lower-case letters, digits and '_' only")
-        value = check(read_yaml(path, where), kind, where)
-        if kind == "dataset":
-            owner = owners.setdefault(value["id"], path.stem)
-            if owner != path.stem:
-                raise ValueError(f"{where}: id {value['id']} is taken by {owner!r}")
-            converters = sorted(path.stem for path in CONVERTERS.glob("[a-z]*.py"))
-            if value["converter"] not in converters:
-                raise ValueError(
-                    f"{where}: converter: unknown name {value['converter']!r}; known: "
-                    f"{', '.join(converters)}"
-                )
-            check_dataset(value, where)
-        descriptions[path.stem] = value
-    return descriptions
+    for name, value in found.items() if kind == "dataset" else ():
+        if (owner := owners.setdefault(value["id"], name)) != name:
+            raise ValueError(f"config/datasets/{name}.yaml: id {value['id']} is taken by {owner!r}")
+    return found
+
+
+def load_description(kind: str, name: str) -> dict:
+    """Read the description of a data set or a model.
+
+    Parameters
+    ----------
+    kind : {'dataset', 'model'}
+        What to read: a file of ``config/datasets`` or ``config/models``.
+    name : str
+        Stem of the file, which is the name of what it describes.
+
+    Raises
+    ------
+    ValueError
+        If the file breaks its schema or contradicts itself.
+    """
+    where = f"config/{kind}s/{name}.yaml"
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise ValueError(f"{where}: a name has lower-case letters, digits and '_' only")
+    value = check(read_yaml(_folder(kind) / f"{name}.yaml", where), kind, where)
+    if kind == "dataset":
+        converters = sorted(path.stem for path in CONVERTERS.glob("[a-z]*.py"))
+        if value["converter"] not in converters:
+            raise ValueError(
+                f"{where}: converter: unknown name {value['converter']!r}; known: "
+                f"{', '.join(converters)}"
+            )
+        check_dataset(value, where)
+    return value
+
+
+def _folder(kind: str) -> Path:
+    return PROJECT / "config" / f"{kind}s"
 
 
 def load_published(datasets: Iterable[str]) -> dict[str, dict]:
@@ -104,15 +126,20 @@ def _check_labels(dataset: dict, where: str) -> None:
             f"{where}: labels: values must be consecutive integers, found {values}; reading."
             "label_values brings others there"
         )
+    ignored = ignored_value(dataset["labels"])
+    if ignored not in (None, len(values) + 1):
+        raise ValueError(
+            f"{where}: labels.ignore: must be the highest value, {len(values) + 1}, found {ignored}"
+        )
     _check_evaluated_regions(dataset, where)
     _check_lesions(dataset, where)
     regions = [value for value in dataset["labels"].values() if isinstance(value, list)]
-    needed = len(dataset["labels"]) - 1 if regions else 0
+    needed = len(foreground(dataset["labels"])) if regions else 0
     order = dataset.get("regions_class_order", [])
     if len(order) != needed:
         raise ValueError(
             f"{where}: regions_class_order: needs {needed} values, one for each label or region "
-            f"but the background (none if there are no regions), found {len(order)}"
+            f"but background and ignore (none if there are no regions), found {len(order)}"
         )
 
 
@@ -129,7 +156,7 @@ def _check_evaluated_regions(dataset: dict, where: str) -> None:
                 f"found {unknown}"
             )
     tolerances = dataset.get("surface_tolerance_mm")
-    names = (dataset["labels"].keys() | regions.keys()) - {"background"}
+    names = foreground(dataset["labels"]).keys() | regions.keys()
     if isinstance(tolerances, dict) and (wrong := sorted(tolerances.keys() ^ names)):
         raise ValueError(
             f"{where}: surface_tolerance_mm: needs one number, or one for each of "
@@ -140,7 +167,7 @@ def _check_evaluated_regions(dataset: dict, where: str) -> None:
 def _check_lesions(dataset: dict, where: str) -> None:
     """Refuse lesions of labels that there are not, and overlaps that cannot be reached."""
     rule = dataset.get("lesions", {"labels": []})
-    known = sorted(dataset["labels"].keys() - {"background"})
+    known = sorted(foreground(dataset["labels"]))
     for name in rule["labels"]:
         if name not in known:
             raise ValueError(

@@ -17,6 +17,7 @@ from typing import Any
 
 from segflow.datasets.sources import Catalogue, Problem, SourceCase, no_cases
 from segflow.files.content import read_json
+from segflow.files.labels import foreground
 from segflow.files.suffixes import ending_with
 
 OPTIONS: dict[str, dict] = {}
@@ -74,7 +75,7 @@ def describe(raw: Path) -> dict[str, Any]:
     FileNotFoundError
         If there is no ``dataset.json``.
     ValueError
-        If it is damaged or incomplete, or declares an ignore label.
+        If it is damaged or incomplete.
     """
     where = raw / DESCRIPTION
     settings = _settings(raw)
@@ -83,10 +84,10 @@ def describe(raw: Path) -> dict[str, Any]:
     described = {"channels": channels, "labels": labels}
     if any(isinstance(value, list) for value in labels.values()):
         order = _value(where, settings, "regions_class_order", list)
-        if len(order) != len(labels) - 1 or not all(type(value) is int for value in order):
+        if len(order) != len(foreground(labels)) or not all(type(value) is int for value in order):
             raise ValueError(
-                f"{where}: regions_class_order: expected {len(labels) - 1} whole numbers, one for "
-                f"each label or region but the background, found {order}"
+                f"{where}: regions_class_order: expected {len(foreground(labels))} whole numbers, "
+                f"one for each label or region but background and ignore, found {order}"
             )
         described["regions_class_order"] = order
     return described
@@ -149,16 +150,11 @@ def _labels(where: Path, settings: dict) -> dict[str, int | list[int]]:
                 f"{where}: labels: {name}: expected a whole number, or a list of whole numbers "
                 f"above 0, found {value!r}"
             )
-        if name == "ignore":
-            raise ValueError(
-                f"{where}: labels: {name}: images that are annotated in part are not supported; "
-                f"take the label {value!r} out of {DESCRIPTION} and of the label maps"
-            )
         name = "background" if values == [0] else name
         if name in labels:
             raise ValueError(f"{where}: labels: {name!r} is there twice")
         labels[name] = values[0] if len(values) == 1 else values
-    if labels.get("background") != 0 or len(labels) < 2:
+    if labels.get("background") != 0 or not foreground(labels):
         raise ValueError(
             f"{where}: labels: expected the background with value 0 and at least one label, "
             f"found {written}"

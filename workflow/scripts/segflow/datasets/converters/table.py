@@ -10,7 +10,8 @@ The table has one row for each case and these columns, of which only the first i
   for no reference.
 * ``label_NAME`` instead of ``label``, one column for each label that has masks of its own. The word
   ``empty`` stands for a label that is not there; a case without a reference is blank in all.
-* ``case``: a name of letters, digits, ``.``, ``_`` and ``-``; if blank, that of the image.
+* ``case``: a name of Latin letters, digits, ``.``, ``_`` and ``-``; if blank, that of the image, or
+  ``case_`` and a number where this has no such character.
 * ``patient``: if blank, each case counts as one.
 * ``group``: what a split must not tear apart; if blank, the patient.
 * ``split``: ``train``, ``val`` or ``test``; if blank, ``train``.
@@ -31,6 +32,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 
 from segflow.datasets.sources import NAME, Catalogue, Problem, SourceCase, no_cases
+from segflow.files.content import content_key
 from segflow.files.folders import visible
 from segflow.files.suffixes import IMAGES, stem, suffix
 
@@ -83,11 +85,15 @@ def find_cases(raw: Path, table: str = "cases.csv") -> Catalogue:
         text = f"line {line}: {problem}" if line else problem
         problems.append(Problem(case, table, "error", text, action))
 
+    def report_row(line: int, case: str) -> Report:
+        return lambda problem, action=MEND: report(line, problem, action, case)
+
     rows = _read_rows(path, report)
     cases: dict[int, SourceCase] = {}
     for line, row in rows.items():
         count = len(problems)
-        case = _read_case(path.parent, row, lambda *texts, line=line: report(line, *texts))
+        name = row.get("case") or _name_of(_image_names(row))
+        case = _read_case(path.parent, row, name, report_row(line, name))
         if len(problems) == count:
             cases[line] = case
     _check_names(cases, report)
@@ -188,17 +194,22 @@ def _check_header(line: int, columns: list[str], report: Report) -> bool:
     return not found
 
 
-def _read_case(folder: Path, row: Row, report: Report) -> SourceCase:
-    """Return the case of a row, reporting what is wrong with it."""
+def _image_names(row: Row) -> list[str]:
+    """Return the names of the images of a row, one for each channel."""
     channels = sorted((name for name in row if CHANNEL.fullmatch(name)), key=_channel)
     names = [row[name] for name in channels] or _split(row["image"])
     while channels and names and not names[-1]:
         names.pop()  # a case of fewer channels, which is found out later
+    return names
+
+
+def _read_case(folder: Path, row: Row, case: str, report: Report) -> SourceCase:
+    """Return the case of a row, reporting what is wrong with it."""
+    names = _image_names(row)
     if not all(names) or not names:
         report("the image is missing")
     images = tuple(_find(folder, name, report) for name in names if name)
     labels, label_names = _read_labels(folder, row, report)
-    case = row.get("case") or _name_of(names)
     if case and not NAME.fullmatch(case):
         report(f"{case!r} cannot name a case", "use letters, digits, '.', '_' and '-'")
     split = row.get("split") or "train"
@@ -288,14 +299,18 @@ def _find(folder: Path, name: str, report: Report, series: bool = True) -> Path:
 
 
 def _name_of(names: list[str]) -> str:
-    """Return a name for a case of these files: that of the first, made safe."""
+    """Return a name for a case of these files: that of the first, made safe.
+
+    A name without any Latin letter or digit is replaced by one that stands for it.
+    """
     if not names:
         return ""
     path = Path(names[0])
     name = stem(path) if suffix(path) in SUFFIXES else path.name
     if len(names) > 1:
         name = name.removesuffix("_0000")
-    return re.sub(r"[^A-Za-z0-9._-]", "_", name).lstrip("._-")
+    safe = re.sub(r"[^A-Za-z0-9._-]", "_", name).lstrip("._-")
+    return safe or f"case_{content_key(name)[:8]}"
 
 
 def _check_names(cases: dict[int, SourceCase], report: Report) -> None:
