@@ -302,18 +302,21 @@ def test_few_groups_have_no_interval_and_confirm_nothing():
         assert found["gain"]["ci"] is None
         assert found["gain"]["cross_fitted"] > 0
         assert found["steps"] == [] != found["proposed"]
+        assert "so few groups of cases" in found["not_adopted"]
 
 
 def test_a_gain_whose_interval_holds_0_is_not_adopted():
     found = gains_of(["gains"] * 2 + ["same"] * 22)
     low, high = found["gain"]["ci"]
     assert low < 0 < found["gain"]["cross_fitted"] < high
+    assert found["not_adopted"] == "the interval of the cross-fitted gain holds 0"
     assert found["steps"] == [] != found["proposed"]
     cases = {f"c{number}": (ORGAN, ISLAND if number < 2 else ORGAN) for number in range(24)}
     maps = [{case: pair[side] for case, pair in cases.items()} for side in (0, 1)]
     folds = {case: number % 2 for number, case in enumerate(cases)}
     before = search(cohort_of(*maps, ONE), replace(NNUNET, adopt="cross_fitted"), folds)
     assert before["steps"] == before["proposed"] == found["proposed"]
+    assert before["not_adopted"] == ""
 
 
 def test_a_gain_by_which_a_label_falls_where_it_was_not_chosen_is_not_adopted():
@@ -334,6 +337,7 @@ def test_a_gain_by_which_a_label_falls_where_it_was_not_chosen_is_not_adopted():
     assert found["gain"]["ci"][0] > 0
     assert found["gain"]["dice"]["b"]["cross_fitted"] == pytest.approx((6 + 6 * 12 / 13) / 12)
     assert found["gain"]["dice"]["a"]["cross_fitted"] == 1
+    assert found["not_adopted"] == "the cross-fitted mean Dice of a label falls"
     assert found["steps"] == [] != found["proposed"]
     before = search(cohort, replace(NNUNET, adopt="cross_fitted"), folds)
     assert before["steps"] == before["proposed"] == found["proposed"]
@@ -378,6 +382,7 @@ def test_one_group_cannot_be_cross_fitted():
     assert found["gain"]["cross_fitted"] is found["gain"]["ci"] is None
     assert len(found["proposed"]) == 1
     assert found["steps"] == found["parts"] == []
+    assert found["not_adopted"] == "one group of cases cannot be cross-fitted"
 
 
 def test_a_step_that_lowers_one_label_is_refused_though_the_mean_rises():

@@ -43,7 +43,7 @@ def predictor(draw, make_case, tmp_path):
 
 def run_search(folder, **changes):
     options = {
-        "predictions": folder / "raw/predictions.csv",
+        "predictions": [folder / "raw/predictions.csv"],
         "splits": folder / "splits.json",
         "cases": folder / "cases.csv",
         "references": folder / "references",
@@ -60,7 +60,8 @@ def run_search(folder, **changes):
 
 
 def test_from_predictions_to_postprocessed_label_maps_and_figure(predictor):
-    found = run_search(predictor)
+    # Four cases confirm nothing.
+    found = run_search(predictor, what=Search(adopt="cross_fitted"))
     steps = [(step["scope"], step["operation"]) for step in found["steps"]]
     assert steps == [("foreground", "fill_holes"), ("foreground", "keep_largest")]
     assert found["gain"]["cross_fitted"] == pytest.approx(found["gain"]["in_sample"])
@@ -87,6 +88,16 @@ def test_from_predictions_to_postprocessed_label_maps_and_figure(predictor):
         predictor / "postprocessing.json", predictor / "components.csv", "A network", figure
     )
     assert len(np.unique(matplotlib.image.imread(figure).reshape(-1, 4), axis=0)) > 20
+
+
+def test_without_validation_cases_there_are_no_steps(predictor):
+    found = run_search(predictor, predictions=[])
+    assert (found["steps"], found["n_cases"]) == ([], 0)
+    figure = predictor / "figure.png"
+    plot_postprocessing.main(
+        predictor / "postprocessing.json", predictor / "components.csv", "Title", figure
+    )
+    assert figure.exists()
 
 
 def test_without_operations_label_maps_stay_as_they_are(predictor):

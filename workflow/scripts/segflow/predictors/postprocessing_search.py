@@ -324,12 +324,12 @@ def search(
     -------
     dict
         For JSON. ``searched``: the space; ``proposed``: the steps chosen on all cases; ``steps``:
-        the adopted ones, all of these or none; ``trials``: what each candidate was worth when its
-        turn came; ``gain``: the change of the objective, ``in_sample`` (chosen and measured on
-        the same cases, hence too good), ``cross_fitted`` (each fold measured with what the other
-        folds would choose; None if there is one group only), its 95 % interval ``ci`` (None with
-        fewer than five groups), and the Dice of each label before and after; ``parts``: what
-        would be chosen for each held-out part.
+        the adopted ones, all of these or none; ``not_adopted``: why none; ``trials``: what each
+        candidate was worth when its turn came; ``gain``: the change of the objective,
+        ``in_sample`` (chosen and measured on the same cases, hence too good), ``cross_fitted``
+        (each fold measured with what the other folds would choose; None if there is one group
+        only), its 95 % interval ``ci`` (None with fewer than five groups), and the Dice of each
+        label before and after; ``parts``: what would be chosen for each held-out part.
 
     Notes
     -----
@@ -370,19 +370,14 @@ def search(
         )
     }
     written = _written(proposed)
-    adopted = {
-        "confirmed": gain["ci"] is not None
-        and gain["ci"][0] > 0
-        and not _harms(what.objective, before, held_out),
-        "cross_fitted": (gain["cross_fitted"] or 0) > 0,
-        "in_sample": True,
-    }[what.adopt]
+    objection = _objection(what, gain, _harms(what.objective, before, held_out))
     return {
         **_asked(what, cohort.scopes),
         "n_cases": n_cases,
         "n_groups": int(group_of.max(initial=-1)) + 1,
-        "steps": written if adopted else [],
+        "steps": [] if objection else written,
         "proposed": written,
+        "not_adopted": objection if written else "",
         "gain": gain,
         "parts": [
             {
@@ -403,6 +398,7 @@ def nothing_to_search(what: Search) -> dict:
         "n_groups": 0,
         "steps": [],
         "proposed": [],
+        "not_adopted": "",
         "gain": {"in_sample": None, "cross_fitted": None, "ci": None, "dice": {}},
         "parts": [],
         "trials": [],
@@ -619,6 +615,23 @@ def _divide_cases(folds: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarra
     n_groups = groups.max(initial=-1) + 1
     order = np.random.default_rng(seed).permutation(n_groups)
     return (order % N_PARTS)[groups]
+
+
+def _objection(what: Search, gain: dict, harms: bool) -> str:
+    """Say why proposed steps are not adopted; nothing if they are."""
+    if what.adopt == "in_sample":
+        return ""
+    if gain["cross_fitted"] is None:
+        return "one group of cases cannot be cross-fitted"
+    if gain["cross_fitted"] <= 0:
+        return "the cross-fitted gain is not positive"
+    if what.adopt == "cross_fitted":
+        return ""
+    if gain["ci"] is None:
+        return "the cross-fitted gain of so few groups of cases has no interval"
+    if gain["ci"][0] <= 0:
+        return "the interval of the cross-fitted gain holds 0"
+    return "the cross-fitted mean Dice of a label falls" if harms else ""
 
 
 def _interval(
