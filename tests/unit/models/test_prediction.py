@@ -6,15 +6,19 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
 from segflow.files.content import Damaged, file_sha256, write_json
+from segflow.models import prediction
 from segflow.models.prediction import (
     _exporting,
     _use_precision,
     add_previous_stage,
+    first_said,
     load_predictor,
     prediction_keys,
 )
+from segflow.models.progress import Pace
 
 PREDICTION = {"checkpoint": "final", "mirroring": True, "step_size": 0.5, "precision": "auto"}
 PLANS = {"segflow": {"prediction": PREDICTION, "training": {"epochs": 3}}}
@@ -128,3 +132,33 @@ def test_an_error_of_an_export_is_raised(device, position):
 
     with pytest.raises(OSError, match="the disk is full"):
         export_all()
+
+
+@pytest.mark.parametrize(
+    ("patch", "shape", "mirrored"),
+    [([8, 8], (3, 12, 5), (0, 1)), ([8, 8, 8], (20, 4, 9), None), ([8, 8, 8], (8, 8, 20), (2,))],
+)
+def test_the_pace_of_a_case_counts_every_pass_through_the_network(
+    monkeypatch, patch, shape, mirrored
+):
+    convolution = torch.nn.Conv2d if len(patch) == 2 else torch.nn.Conv3d
+    network = convolution(1, 2, 1)
+    predictor = nnUNetPredictor(device=torch.device("cpu"), allow_tqdm=False)
+    predictor.perform_everything_on_device = False
+    predictor.network = network
+    predictor.configuration_manager = SimpleNamespace(patch_size=patch)
+    predictor.label_manager = SimpleNamespace(num_segmentation_heads=2)
+    predictor.list_of_parameters = [network.state_dict()] * 2
+    predictor.allowed_mirroring_axes = mirrored
+    paces = []
+
+    def pace(what, n_steps):
+        paces.append(Pace(what, n_steps))
+        return paces[-1]
+
+    monkeypatch.setattr(prediction, "Pace", pace)
+    data = np.zeros((1, *shape), np.float32)
+    with first_said(predictor, data, n_cases=3):
+        predictor.predict_logits_from_preprocessed_data(torch.from_numpy(data))
+    assert paces[0].n_done == paces[0].n_steps
+    assert paces[0].what == "predict: the first of 3 cases"
