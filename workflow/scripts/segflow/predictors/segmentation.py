@@ -264,7 +264,7 @@ def segment(
         path = output / f"{case}{SUFFIX}"
         place_file(work / "segmented" / path.name, path)
         finished.enter(case, keys[case], [path])
-    shutil.rmtree(work)
+    shutil.rmtree(work, ignore_errors=True)  # it is not there if nothing had to be done
     write_problems(output / "problems.csv", join_problems(problems))
     for case in failed_cases(problems):
         del keys[case]
