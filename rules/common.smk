@@ -28,7 +28,7 @@ wildcard_constraints:
     predictor="|".join(RUN.predictors),
     plans="|".join({RUN.plans(model) for model in RUN.models}),
     preprocessing="|".join({RUN.preprocessing(model) for model in RUN.models}),
-    fold=r"\d+",
+    fold=r"\d+|all",
     part="train|test",
     split="val|test",
     stage="raw|postprocessed",
@@ -92,6 +92,12 @@ def raw_state(wildcards) -> str:
     return raw_state_of(wildcards.dataset, wildcards.get("part", "all"))
 
 
+def new_images_state(wildcards) -> str:
+    """Return a key of the images to segment; their segmentations may lie among them."""
+    wanted = config["new_images"]
+    return folder_state(Path(wanted["folder"]), without=Path(wanted["output"]))
+
+
 def scored_lesions(wildcards) -> dict | None:
     """Return what counts as a lesion, if the search for post-processing scores their detection."""
     by_dice = config["postprocessing"]["objective"] == "dice"
@@ -101,6 +107,11 @@ def scored_lesions(wildcards) -> dict | None:
 def evaluated_regions(wildcards) -> list[str]:
     """Return the names of the regions that no mean over labels counts."""
     return list(RUN.datasets[wildcards.dataset]["evaluated_regions"])
+
+
+def distance_penalty_mm(wildcards) -> float | None:
+    """Return what an infinite distance counts as in penalised means, if the data set says it."""
+    return RUN.datasets[wildcards.dataset].get("distance_penalty_mm")
 
 
 def near_duplicates(wildcards) -> str | list:
@@ -145,9 +156,31 @@ def kept_or_temporary(path: str):
 
 def members(pattern: str):
     """Return an input function: `pattern` for each model and fold of a predictor."""
+    return lambda wildcards: [
+        file
+        for model, fold, _ in RUN.members(wildcards.predictor)
+        for file in collect(pattern, model=model, fold=fold, allow_missing=True)
+    ]
+
+
+def predicted(pattern: str):
+    """Return an input function: `pattern` for each split of a predictor, and each stage."""
     return lambda wildcards: collect(
-        pattern, model=RUN.predictors[wildcards.predictor], fold=RUN.folds, allow_missing=True
+        pattern,
+        split=RUN.splits_of(wildcards.predictor),
+        stage=["raw", "postprocessed"],
+        allow_missing=True,
     )
+
+
+def trainings(datasets, models) -> list[str]:
+    """Return the manifests of all trainings of some models on some data sets."""
+    return [
+        f"<results>/{dataset}/{model}/fold_{fold}/training.json"
+        for dataset in datasets
+        for model in models
+        for fold in RUN.folds_of(model)
+    ]
 
 
 def targets(step: str) -> list[str]:

@@ -24,8 +24,7 @@ rule ensemble_predictions:
         runtime=minutes(240),
     params:
         code=code_key("ensemble_predictions"),
-        weights=lambda wildcards: RUN.predictors[wildcards.predictor],
-        folds=RUN.folds,
+        members=lambda wildcards: RUN.members(wildcards.predictor),
         regions_class_order=lambda wildcards: RUN.datasets[wildcards.dataset].get(
             "regions_class_order"
         ),
@@ -37,11 +36,11 @@ rule ensemble_predictions:
 rule discard_probabilities:
     """Remove the probabilities of a data set once every predictor has its label maps."""
     input:
-        label_maps=collect(
-            "<results>/{{dataset}}/{predictor}/predictions/{split}/raw/predictions.csv",
-            predictor=RUN.predictors,
-            split=["val", "test"],
-        ),
+        label_maps=[
+            f"<results>/{{dataset}}/{predictor}/predictions/{split}/raw/predictions.csv"
+            for predictor in RUN.predictors
+            for split in RUN.splits_of(predictor)
+        ],
     output:
         record="<results>/{dataset}/discarded.csv",
     log:

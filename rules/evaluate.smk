@@ -9,10 +9,8 @@ predictors, and their ranking over several data sets.
 rule evaluate_predictor:
     """Compare every label map of a predictor with its reference."""
     input:
-        predictions=collect(
-            "<results>/{{dataset}}/{{predictor}}/predictions/{split}/{stage}/predictions.csv",
-            split=["val", "test"],
-            stage=["raw", "postprocessed"],
+        predictions=predicted(
+            "<results>/{dataset}/{predictor}/predictions/{split}/{stage}/predictions.csv"
         ),
         cases="<results>/{dataset}/cases.csv",
         splits="<results>/{dataset}/splits.json",
@@ -84,6 +82,7 @@ rule summarise_metrics:
         titles={name: RUN.title(name) for name in RUN.predictors},
         seed=config["seed"],
         bands=lambda wildcards: RUN.datasets[wildcards.dataset].get("bands"),
+        penalty_mm=distance_penalty_mm,
         published=lambda wildcards: RUN.published.get(wildcards.dataset, {}),
     script:
         "../workflow/scripts/summarise_metrics.py"
@@ -117,13 +116,13 @@ rule compare_predictors:
         regions=evaluated_regions,
         title=lambda wildcards: RUN.datasets[wildcards.dataset]["title"],
         titles={name: RUN.title(name) for name in RUN.predictors},
-        seed=config["seed"],
+        penalty_mm=distance_penalty_mm,
     script:
         "../workflow/scripts/compare_predictors.py"
 
 
 rule plot_comparisons:
-    """Draw the median differences of all pairs of predictors with their intervals."""
+    """Draw the differences of all pairs of predictors with their intervals."""
     input:
         comparisons="<results>/{dataset}/comparisons.csv",
     output:
@@ -189,6 +188,7 @@ rule select_predictor:
     """Rank all predictors of a data set and choose the best."""
     input:
         metrics=collect("<results>/{{dataset}}/{predictor}/metrics.csv", predictor=RUN.predictors),
+        cases="<results>/{dataset}/cases.csv",
     output:
         choice=report(
             "<results>/{dataset}/best.json",
@@ -211,5 +211,6 @@ rule select_predictor:
         regions=evaluated_regions,
         members=RUN.predictors,
         metric=config["selection"]["metric"],
+        penalty_mm=distance_penalty_mm,
     script:
         "../workflow/scripts/select_predictor.py"

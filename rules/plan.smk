@@ -9,6 +9,8 @@ rule extract_fingerprint:
     """Extract nnU-Net's fingerprint of the training cases."""
     input:
         cases="<results>/{dataset}/cases/train.csv",
+        # Must be there; what matters of it is among the parameters of the conversion.
+        description=ancient("<results>/{dataset}/dataset.json"),
     output:
         fingerprint="<results>/{dataset}/fingerprint.json",
     log:
@@ -34,6 +36,7 @@ rule plan_experiment:
     """Make the base plans of one kind of planning."""
     input:
         fingerprint="<results>/{dataset}/fingerprint.json",
+        description=ancient("<results>/{dataset}/dataset.json"),
     output:
         plans="<results>/{dataset}/plans/{plans}.json",
     log:
@@ -71,7 +74,7 @@ rule make_model_plans:
         runtime=minutes(10),
     params:
         code=code_key("make_model_plans"),
-        model=lambda wildcards: RUN.models[wildcards.model],
+        model=lambda wildcards: RUN.planned(wildcards.model),
         seed=config["seed"],
         results=results_folder,
         nnunet_name=nnunet_name,
@@ -83,6 +86,8 @@ rule preprocess_cases:
     """Preprocess the training or test cases; unchanged cases are left as they are."""
     input:
         cases="<results>/{dataset}/cases/{part}.csv",
+        checked=ancient("<results>/{dataset}/cases.csv"),
+        description=ancient("<results>/{dataset}/dataset.json"),
         plans=lambda wildcards: f"<results>/{{dataset}}/plans/{base_plans(wildcards)}.json",
     output:
         manifest="<results>/{dataset}/preprocessed/{preprocessing}/{part}.csv",
@@ -102,7 +107,7 @@ rule preprocess_cases:
         results=results_folder,
         configuration=lambda wildcards: RUN.base_of(wildcards.preprocessing)[1],
     shell:
-        "python -m preprocess_cases --cases {input.cases} --plans {input.plans}"
+        "python -m preprocess_cases --cases {input.cases:q} --plans {input.plans:q}"
         " --configuration {params.configuration} --nnunet-name {params.nnunet_name}"
-        " --results {params.results} --manifest {output.manifest} --part {wildcards.part}"
-        " --threads {threads} --memory-mb {resources.mem_mb} > {log} 2> >(tee -a {log} >&2)"
+        " --results {params.results:q} --manifest {output.manifest:q} --part {wildcards.part}"
+        " --threads {threads} --memory-mb {resources.mem_mb} > {log:q} 2> >(tee -a {log:q} >&2)"

@@ -9,7 +9,12 @@ maps after it, of validation and test cases.
 rule search_postprocessing:
     """Choose connected-component steps on the cross-validation predictions."""
     input:
-        predictions="<results>/{dataset}/{predictor}/predictions/val/raw/predictions.csv",
+        # None of networks that saw all training cases.
+        predictions=lambda wildcards: [
+            f"<results>/{{dataset}}/{{predictor}}/predictions/{split}/raw/predictions.csv"
+            for split in RUN.splits_of(wildcards.predictor)
+            if split == "val"
+        ],
         splits="<results>/{dataset}/splits.json",
         cases="<results>/{dataset}/cases.csv",
     output:

@@ -42,11 +42,11 @@ rule predict_fold:
         folder=subpath(output.manifest, strip_suffix=".csv"),
         names=lambda wildcards: "--splits" if wildcards.split == "val" else "--cases",
         preprocessing=preprocessing_of,
-        previous=lambda wildcards, input: f"--previous {input.previous}" if input.previous else "",
+        previous=lambda wildcards, input: ["--previous", input.previous] if input.previous else [],
     shell:
-        "python -m predict_fold --plans {input.plans} --training {input.training}"
-        " --nnunet-name {params.nnunet_name} --results {params.results} --fold {wildcards.fold}"
-        " {params.names} {input.names} --preprocessed {input.preprocessed}"
-        " --preprocessing {params.preprocessing} {params.previous} --device {params.device}"
-        " --gpu-share {params.gpu_share} --threads {threads} --folder {params.folder}"
-        " --manifest {output.manifest} > {log} 2> >(tee -a {log} >&2)"
+        "python -m predict_fold --plans {input.plans:q} --training {input.training:q}"
+        " --nnunet-name {params.nnunet_name} --results {params.results:q} --fold {wildcards.fold}"
+        " {params.names} {input.names:q} --preprocessed {input.preprocessed:q}"
+        " --preprocessing {params.preprocessing} {params.previous:q} --device {params.device}"
+        " --gpu-share {params.gpu_share} --threads {threads} --folder {params.folder:q}"
+        " --manifest {output.manifest:q} > {log:q} 2> >(tee -a {log:q} >&2)"

@@ -37,8 +37,10 @@ rule find_near_duplicates:
         code=code_key("find_near_duplicates"),
         converter=converter_key,
         state=raw_state,
+        converted=lambda wildcards: RUN.converted(wildcards.dataset),
+        # A function of the output is not tracked: words and places change nothing.
         raw=lambda wildcards, output: str(RUN.raw_folder(wildcards.dataset)),
-        dataset=lambda wildcards: RUN.description(wildcards.dataset),
+        dataset=lambda wildcards, output: RUN.datasets[wildcards.dataset],
     script:
         "../workflow/scripts/find_near_duplicates.py"
 
@@ -66,32 +68,81 @@ rule convert_dataset:
         code=code_key("convert_dataset"),
         converter=converter_key,
         state=raw_state,
-        # A function of the output is not tracked: it does not matter where the files lie.
+        converted=lambda wildcards: RUN.converted(wildcards.dataset),
         raw=lambda wildcards, output: str(RUN.raw_folder(wildcards.dataset)),
-        dataset=lambda wildcards: RUN.description(wildcards.dataset),
+        dataset=lambda wildcards, output: RUN.datasets[wildcards.dataset],
         rule=lambda wildcards: RUN.part_rule(wildcards.dataset),
         folder=nnunet_raw,
     script:
         "../workflow/scripts/convert_dataset.py"
 
 
-rule gather_cases:
-    """Join the tables of both parts and refuse test cases that training could have seen."""
+rule describe_dataset:
+    """Write nnU-Net's description of a data set, with all names."""
+    input:
+        cases="<results>/{dataset}/cases/train.csv",
+        # What learns from the cases waits for the check of all of them.
+        checked=ancient("<results>/{dataset}/cases.csv"),
+    output:
+        description="<results>/{dataset}/dataset.json",
+    log:
+        "<logs>/{dataset}/describe_dataset.log",
+    benchmark:
+        "<benchmarks>/{dataset}/describe_dataset.tsv"
+    priority: 100
+    conda:
+        "../envs/segflow.yaml"
+    resources:
+        mem_mb=mem_mb(1000),
+        runtime=minutes(10),
+    params:
+        code=code_key("describe_dataset"),
+        dataset=lambda wildcards: RUN.datasets[wildcards.dataset],
+        results=results_folder,
+        nnunet_name=nnunet_name,
+    script:
+        "../workflow/scripts/describe_dataset.py"
+
+
+rule gather_problems:
+    """Join what was found in both parts, also if it must be mended before anything goes on."""
     input:
         cases=collect("<results>/{{dataset}}/cases/{part}.csv", part=["train", "test"]),
         problems=collect("<results>/{{dataset}}/cases/{part}_problems.csv", part=["train", "test"]),
+    output:
+        problems=report(
+            "<results>/{dataset}/problems.csv",
+            caption="../workflow/report/problems.rst",
+            category="5. Data",
+            labels={"data set": "{dataset}", "table": "problems found"},
+        ),
+    log:
+        "<logs>/{dataset}/gather_problems.log",
+    benchmark:
+        "<benchmarks>/{dataset}/gather_problems.tsv"
+    priority: 100
+    conda:
+        "../envs/segflow.yaml"
+    resources:
+        mem_mb=mem_mb(1000),
+        runtime=minutes(10),
+    params:
+        code=code_key("gather_problems"),
+    script:
+        "../workflow/scripts/gather_problems.py"
+
+
+rule gather_cases:
+    """Join the tables of both parts, unless a problem or a leak into the test cases stands against it."""
+    input:
+        cases=collect("<results>/{{dataset}}/cases/{part}.csv", part=["train", "test"]),
+        problems="<results>/{dataset}/problems.csv",
     output:
         cases=report(
             "<results>/{dataset}/cases.csv",
             caption="../workflow/report/cases.rst",
             category="5. Data",
             labels={"data set": "{dataset}", "table": "cases"},
-        ),
-        problems=report(
-            "<results>/{dataset}/problems.csv",
-            caption="../workflow/report/problems.rst",
-            category="5. Data",
-            labels={"data set": "{dataset}", "table": "problems found"},
         ),
     log:
         "<logs>/{dataset}/gather_cases.log",
@@ -105,6 +156,7 @@ rule gather_cases:
         runtime=minutes(10),
     params:
         code=code_key("gather_cases"),
+        raw=lambda wildcards, output: str(RUN.raw_folder(wildcards.dataset)),
         published=lambda wildcards: RUN.part_rule(wildcards.dataset)["published"],
     script:
         "../workflow/scripts/gather_cases.py"

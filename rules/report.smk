@@ -8,7 +8,11 @@ report that Snakemake makes of all that rules mark with `report()`.
 rule plot_training:
     """Draw the learning curves of all folds of a model."""
     input:
-        progress=collect("<results>/{{dataset}}/{{model}}/fold_{fold}/progress.csv", fold=RUN.folds),
+        progress=lambda wildcards: collect(
+            "<results>/{dataset}/{model}/fold_{fold}/progress.csv",
+            fold=RUN.folds_of(wildcards.model),
+            allow_missing=True,
+        ),
     output:
         figure=report(
             "<results>/{dataset}/{model}/training.png",
@@ -27,7 +31,7 @@ rule plot_training:
         runtime=minutes(10),
     params:
         code=code_key("plot_training"),
-        folds=RUN.folds,
+        folds=lambda wildcards: RUN.folds_of(wildcards.model),
         title=lambda wildcards: RUN.title(wildcards.model),
     script:
         "../workflow/scripts/plot_training.py"
@@ -97,12 +101,7 @@ rule write_provenance:
         summaries=collect("<results>/{dataset}/summary.csv", dataset=RUN.datasets),
         cases=collect("<results>/{dataset}/cases.csv", dataset=RUN.datasets),
         splits=collect("<results>/{dataset}/splits.json", dataset=RUN.datasets),
-        training=collect(
-            "<results>/{dataset}/{model}/fold_{fold}/training.json",
-            dataset=RUN.datasets,
-            model=RUN.models,
-            fold=RUN.folds,
-        ),
+        training=trainings(RUN.datasets, RUN.models),
     output:
         record=report(
             "<results>/run.json",

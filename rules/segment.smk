@@ -11,7 +11,8 @@ if "archive" in config.get("new_images", {}):
         input:
             archive=config["new_images"]["archive"],
         output:
-            manifest="{output}/segmentations.csv".format(**config["new_images"]),
+            # What was segmented before stays there until it is segmented anew.
+            manifest=update("{output}/segmentations.csv".format(**config["new_images"])),
         log:
             "<logs>/segment_with_archive.log",
         benchmark:
@@ -25,7 +26,7 @@ if "archive" in config.get("new_images", {}):
             runtime=minutes(480),
         params:
             procedure=procedure("predictors.archives"),
-            state=folder_state(Path(config["new_images"]["folder"])),
+            state=new_images_state,
             images=config["new_images"]["folder"],
             device=config["device"],
             configuration=config["new_images"].get("configuration", ""),
@@ -33,24 +34,23 @@ if "archive" in config.get("new_images", {}):
             "python -m segment_with_archive --archive {input.archive:q}"
             " --configuration={params.configuration:q} --images {params.images:q}"
             " --device {params.device} --threads {threads} --memory-mb {resources.mem_mb}"
-            " --manifest {output.manifest:q} > {log} 2> >(tee -a {log} >&2)"
+            " --manifest {output.manifest:q} > {log:q} 2> >(tee -a {log:q} >&2)"
 
 elif "new_images" in config:
 
     rule segment_images:
         """Segment a folder of new images with a predictor of the run, post-processing included."""
         input:
-            training=lambda wildcards: collect(
-                "<results>/{dataset}/{model}/fold_{fold}/training.json",
-                dataset=config["new_images"]["dataset"],
-                model=RUN.predictors[config["new_images"]["predictor"]],
-                fold=RUN.folds,
+            training=trainings(
+                [config["new_images"]["dataset"]],
+                RUN.with_previous(RUN.predictors[config["new_images"]["predictor"]]),
             ),
             postprocessing="<results>/{dataset}/{predictor}/postprocessing.json".format(
                 **config["new_images"]
             ),
         output:
-            manifest="{output}/segmentations.csv".format(**config["new_images"]),
+            # What was segmented before stays there until it is segmented anew.
+            manifest=update("{output}/segmentations.csv".format(**config["new_images"])),
         log:
             "<logs>/segment_images.log",
         benchmark:
@@ -64,25 +64,28 @@ elif "new_images" in config:
             runtime=minutes(480),
         params:
             procedure=procedure("predictors.segmentation"),
-            state=folder_state(Path(config["new_images"]["folder"])),
+            state=new_images_state,
             images=config["new_images"]["folder"],
             nnunet_name=RUN.nnunet_name(config["new_images"]["dataset"]),
             dataset=config["new_images"]["dataset"],
             results=results_folder,
             device=config["device"],
-            members=" ".join(
+            members=[
                 f"{model}:{weight}"
                 for model, weight in RUN.predictors[config["new_images"]["predictor"]].items()
-            ),
-            folds=" ".join(str(fold) for fold in RUN.folds),
+            ],
+            folds=[
+                f"{model}:{','.join(map(str, RUN.folds_of(model)))}"
+                for model in RUN.with_previous(RUN.predictors[config["new_images"]["predictor"]])
+            ],
             gpu_share=lambda wildcards, input: min(
                 RUN.models[model]["gpu_share"]
                 for model in RUN.predictors[config["new_images"]["predictor"]]
             ),
         shell:
             "python -m segment_images --images {params.images:q} --dataset {params.dataset}"
-            " --nnunet-name {params.nnunet_name} --results {params.results}"
+            " --nnunet-name {params.nnunet_name} --results {params.results:q}"
             " --members {params.members} --folds {params.folds}"
-            " --postprocessing {input.postprocessing} --device {params.device}"
+            " --postprocessing {input.postprocessing:q} --device {params.device}"
             " --gpu-share {params.gpu_share} --threads {threads} --memory-mb {resources.mem_mb}"
-            " --manifest {output.manifest:q} > {log} 2> >(tee -a {log} >&2)"
+            " --manifest {output.manifest:q} > {log:q} 2> >(tee -a {log:q} >&2)"

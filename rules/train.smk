@@ -40,7 +40,10 @@ rule transfer_previous_stage:
 rule train_fold:
     """Train one fold; an interrupted training goes on, an unchanged one is not repeated."""
     input:
-        plans="<results>/{dataset}/{model}/plans.json",
+        # How the model predicts is in its plans, too. What matters here follows from the base plans
+        # and the parameters.
+        plans=ancient("<results>/{dataset}/{model}/plans.json"),
+        base=lambda wildcards: f"<results>/{{dataset}}/plans/{RUN.plans(wildcards.model)}.json",
         splits="<results>/{dataset}/splits.json",
         preprocessed=preprocessed_cases,
         previous=previous_stage,
@@ -62,6 +65,7 @@ rule train_fold:
         runtime=minutes(2880),
     params:
         procedure=procedure("models.training"),
+        model=lambda wildcards: RUN.trained(wildcards.model),
         nnunet_name=nnunet_name,
         results=results_folder,
         device=config["device"],
@@ -70,11 +74,11 @@ rule train_fold:
         # forgotten, is no change of it.
         gpu_share=lambda wildcards, input: RUN.models[wildcards.model]["gpu_share"],
         fresh=lambda wildcards, input: "--fresh" if config["fresh"] else "",
-        previous=lambda wildcards, input: f"--previous {input.previous}" if input.previous else "",
+        previous=lambda wildcards, input: ["--previous", input.previous] if input.previous else [],
     shell:
-        "python -m train_fold --plans {input.plans} --nnunet-name {params.nnunet_name}"
-        " --results {params.results} --splits {input.splits} --fold {wildcards.fold}"
-        " --preprocessed {input.preprocessed} {params.previous} --device {params.device}"
+        "python -m train_fold --plans {input.plans:q} --nnunet-name {params.nnunet_name}"
+        " --results {params.results:q} --splits {input.splits:q} --fold {wildcards.fold}"
+        " --preprocessed {input.preprocessed:q} {params.previous:q} --device {params.device}"
         " --n-gpus {params.n_gpus} --gpu-share {params.gpu_share} --threads {threads}"
-        " --memory-mb {resources.mem_mb} --manifest {output.manifest}"
-        " --progress {output.progress} {params.fresh} > {log} 2> >(tee -a {log} >&2)"
+        " --memory-mb {resources.mem_mb} --manifest {output.manifest:q}"
+        " --progress {output.progress:q} {params.fresh} > {log:q} 2> >(tee -a {log:q} >&2)"

@@ -17,9 +17,8 @@ import pytest
 import SimpleITK as sitk
 from PIL import Image, PngImagePlugin
 
-from conversion import convert, describe
+from conversion import convert, describe, gather
 from dicom_files import write_series
-from gather_cases import main as gather_cases
 from inbreast import PLANTED, make_inbreast
 from make_splits import main as make_splits
 from segflow.images.dicom import read_dicom
@@ -39,10 +38,10 @@ def run(raw: Path, dataset: dict, folder: Path) -> list[dict[str, str]]:
     """Convert both parts, gather the cases, divide them into folds, and return the cases."""
     for part in ("train", "test"):
         convert(raw, dataset, folder, part)
-    tables = [folder / f"{part}.csv" for part in ("train", "test")]
-    problems = [folder / f"{part}_problems.csv" for part in ("train", "test")]
-    gather_cases(tables, problems, False, folder / "cases.csv", folder / "problems.csv")
-    make_splits(tables[0], None, False, 2, 1, folder / "splits.json", folder / "nnunet.json")
+    gather(folder)
+    make_splits(
+        folder / "train.csv", None, False, 2, 1, folder / "splits.json", folder / "nnunet.json"
+    )
     with (folder / "cases.csv").open(newline="") as file:
         return list(csv.DictReader(file))
 

@@ -5,12 +5,15 @@ import functools
 from pathlib import Path
 
 from convert_dataset import main as convert_dataset
+from gather_cases import main as gather_cases
+from gather_problems import main as gather_problems
+from segflow.datasets.problems import raise_problems, read_problems
 from segflow.datasets.sources import Problem
-from segflow.files.cases import Case, read_cases, read_rows
+from segflow.files.cases import Case, read_cases
 from segflow.run.descriptions import load_descriptions
 
 RULE = {"held_out": 0.0, "published": False, "random_split": None, "seed": 0}
-PROBLEM_COLUMNS = list(Problem.__dataclass_fields__)
+PARTS = ("train", "test")
 
 
 def describe(name: str, **changes) -> dict:
@@ -33,7 +36,8 @@ def convert(
 ) -> tuple[list[Case], list[Problem]]:
     """Convert one part of a data set into ``folder/converted``, and return its two tables.
 
-    The tables are ``folder/<part>.csv`` and ``folder/<part>_problems.csv``.
+    The tables are ``folder/<part>.csv`` and ``folder/<part>_problems.csv``. What cannot be
+    repaired is raised, as the rule `gather_cases` does.
     """
     cases, problems = folder / f"{part}.csv", folder / f"{part}_problems.csv"
     convert_dataset(
@@ -49,4 +53,14 @@ def convert(
         problems=problems,
         sources=folder / f"{part}_sources.json",
     )
-    return read_cases(cases), [Problem(**row) for row in read_rows(problems, PROBLEM_COLUMNS)]
+    found = read_problems(problems)
+    raise_problems(found, str(raw))
+    return read_cases(cases), found
+
+
+def gather(folder: Path, published: bool = False) -> None:
+    """Join the tables of both converted parts to ``cases.csv`` and ``problems.csv``."""
+    tables = [folder / f"{part}.csv" for part in PARTS]
+    problems = folder / "problems.csv"
+    gather_problems(tables, [folder / f"{part}_problems.csv" for part in PARTS], problems)
+    gather_cases(tables, problems, "raw", published, folder / "cases.csv")

@@ -31,7 +31,7 @@ def fill_holes(label_map: np.ndarray, step: Step, voxel_mm3: float) -> np.ndarra
     """Fill the holes of some labels up to a volume."""
     background, count = ndimage.label(label_map == 0)
     filled = label_map.copy()
-    along = range(1 if len(label_map) == 1 else 0, 3)
+    along = [axis for axis in range(3) if label_map.shape[axis] > 1]
     open_ones = {
         number
         for axis in along

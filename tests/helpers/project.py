@@ -69,10 +69,11 @@ class Project:
     """
 
     folder: Path
+    results_name: str = "results"
 
     @property
     def results(self) -> Path:
-        return self.folder / "results"
+        return self.folder / self.results_name
 
     @property
     def raw(self) -> Path:

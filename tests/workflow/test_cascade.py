@@ -17,6 +17,7 @@ STAGE = {
     "overrides": {"base_features": 4},
     "training": {**TINY["training"], "epochs": 1},
 }
+RESULTS = "results/für 'heute' & $HOME"  # what a shell would stumble over
 MODELS = {
     "low": {**STAGE, "title": "Low resolution", "configuration": "3d_lowres"},
     "cascade": {
@@ -30,8 +31,9 @@ MODELS = {
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    project = make_project(tmp_path_factory.mktemp("cascade") / "project", MODELS, 4, 1)
-    project.configure(models=["cascade"], ensembles={})
+    project = make_project(tmp_path_factory.mktemp("cascade") / "größere Läufe", MODELS, 4, 1)
+    project.results_name = RESULTS
+    project.configure(models=["cascade"], ensembles={}, pathvars={"results": RESULTS})
     project.snakemake("evaluate")
     return project
 
@@ -39,7 +41,7 @@ def project(tmp_path_factory):
 def test_the_second_stage_waits_for_predictions_of_the_first(project):
     text = project.snakemake("--dry-run", "--forceall", "evaluate")
     [inputs] = re.findall(r"input: (.*)\n    output: .*/cascade/fold_0/training.json", text)
-    assert "results/hippocampus/cascade/previous_stage/train.csv" in inputs
+    assert f"{RESULTS}/hippocampus/cascade/previous_stage/train.csv" in inputs
     assert project.planned("evaluate") == set()
 
 

@@ -150,6 +150,45 @@ def test_new_images_are_segmented_like_test_cases(project):
     assert project.planned("predict") == set()
 
 
+def test_a_folder_of_images_may_grow_and_hold_damaged_ones_and_its_segmentations(project):
+    scans, source = project.folder / "scans", sorted((project.raw / "imagesTs").glob("*.nii.gz"))
+    scans.mkdir()
+    shutil.copy(source[0], scans / "first.nii.gz")
+    (scans / "torn.nii.gz").write_bytes(source[0].read_bytes()[:2000])
+    new = {"folder": "scans", "output": "scans/out", "dataset": "hippocampus", "predictor": "both"}
+    project.configure(new_images=new)
+    output = scans / "out"
+
+    text = project.snakemake("predict", check=False)
+    assert "1 of 2 images segmented: 1 problem\n  torn.nii.gz: " in text
+    assert list(pd.read_csv(output / "problems.csv")["case"]) == ["torn"]
+    segmented = output / "first.nii.gz"
+    written = segmented.stat().st_mtime_ns
+
+    shutil.copy(source[0], scans / "same.nii.gz")
+    shutil.copy(source[1], scans / "torn.nii.gz")
+    project.snakemake("predict")
+    assert segmented.stat().st_mtime_ns == written
+    log = (project.folder / "logs/segment_images.log").read_text()
+    assert "segment: 1 of 3 images are segmented" in log
+    assert (label_map(output / "same.nii.gz") == label_map(segmented)).all()
+    assert list(pd.read_csv(output / "segmentations.csv")["case"]) == ["first", "same", "torn"]
+    assert pd.read_csv(output / "problems.csv").empty
+    assert project.planned("predict") == set()
+
+    (scans / "same.nii.gz").unlink()
+    project.snakemake("predict")
+    assert sorted(path.name for path in output.glob("*.nii.gz")) == ["first.nii.gz", "torn.nii.gz"]
+    assert segmented.stat().st_mtime_ns == written
+
+
+def test_segmentations_never_replace_the_images(project):
+    new = {"folder": "raw/imagesTs", "output": "raw/imagesTs/", "dataset": "hippocampus"}
+    project.configure(new_images={**new, "predictor": "both"})
+    text = project.snakemake("predict", check=False)
+    assert "new_images.output: raw/imagesTs/ is the folder of the images" in text
+
+
 def nnunet_environment(project) -> dict[str, str]:
     folders = {
         name: str(project.results / name)

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from segflow.evaluation.comparisons import METHOD, PERFECT, READING, compare
+from segflow.evaluation.comparisons import METHOD, ON_VALIDATION, PERFECT, READING, compare
 from segflow.evaluation.metrics import METRICS
-from segflow.evaluation.summaries import arrange, read_metrics
+from segflow.evaluation.summaries import arrange, penalties_mm, read_metrics
 from segflow.files.cases import read_cases
 from segflow.files.content import replacing
 from segflow.jobs.logs import logged
-from segflow.report.tables import SPLITS, compared, left_out
+from segflow.report.tables import SPLITS, compared, left_out, penalty_note
 from segflow.report.web import page
 
 
@@ -18,21 +18,25 @@ def main(
     titles: dict[str, str],
     title: str,
     regions: list[str],
-    seed: int,
+    penalty_mm: float | None,
     output: dict[str, Path],
 ) -> None:
     """Write the comparisons of the predictors' `tables` as CSV and HTML.
 
-    Evaluated `regions` have no part in the mean over labels.
+    Evaluated `regions` have no part in the mean over labels. An infinite distance counts as the
+    penalty in penalised means, or as the image's diagonal.
     """
-    groups = {case.case: case.group for case in read_cases(cases)}
-    splits = arrange(read_metrics(tables), list(PERFECT), regions)
+    known = read_cases(cases)
+    groups = {case.case: case.group for case in known}
+    penalties = penalties_mm(known, penalty_mm)
+    splits = arrange(read_metrics(tables), list(PERFECT), regions, penalties)
     better = {name: METRICS[name].better for name in PERFECT}
-    comparisons = compare(splits, better, groups, seed)
+    comparisons = compare(splits, better, groups)
     with replacing(output["csv"]) as path:
         comparisons.to_csv(path, index=False, float_format="%.6g")
     if len(comparisons):
-        notes = [READING, *left_out(regions), METHOD]
+        validated = [ON_VALIDATION] if any(split.split == "val" for split in splits) else []
+        notes = [READING, *validated, *left_out(regions), METHOD, penalty_note(penalty_mm)]
         sections = {
             f"{SPLITS[split.split]}, after post-processing": compared(
                 comparisons, split.split, titles
@@ -53,6 +57,6 @@ if __name__ == "__main__":
             titles=snakemake.params.titles,
             title=snakemake.params.title,
             regions=snakemake.params.regions,
-            seed=snakemake.params.seed,
+            penalty_mm=snakemake.params.penalty_mm,
             output={name: Path(path) for name, path in snakemake.output.items()},
         )

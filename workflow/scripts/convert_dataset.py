@@ -1,25 +1,23 @@
 """Check the published files of one part of a data set and convert them (rule `convert_dataset`)."""
 
-from dataclasses import asdict, fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 from segflow.datasets.conversion import (
     Target,
-    choose_reader,
     convert_cases,
-    make_dataset_json,
     missing_labels,
     note_orientations,
-    raise_problems,
     remove_other_cases,
 )
 from segflow.datasets.leaks import find_copies
 from segflow.datasets.near_duplicates import group_pairs, read_pairs
 from segflow.datasets.parts import PartRule, assign_parts, cases_of_part
-from segflow.datasets.sources import Problem, find_cases, record_sources
-from segflow.files.cases import write_cases, write_rows
-from segflow.files.content import file_sha256, write_json
-from segflow.files.labels import foreground_values, ignored_value, single_values
+from segflow.datasets.problems import failed_cases, raise_problems, write_problems
+from segflow.datasets.sources import find_cases, record_sources
+from segflow.files.cases import write_cases
+from segflow.files.content import write_json
+from segflow.files.labels import foreground_values, ignored_value
 from segflow.jobs.logs import logged
 
 
@@ -36,7 +34,10 @@ def main(
     problems: Path,
     sources: Path,
 ) -> None:
-    """Convert the cases of `part` below `raw` into `folder` and write the three tables."""
+    """Convert the cases of `part` below `raw` into `folder` and write the three tables.
+
+    Cases with a problem are not among the cases; the rule `gather_cases` fails by them.
+    """
     catalogue = find_cases(dataset, raw)
     names = [case.case for case in catalogue.cases]
     groups = group_pairs(names, read_pairs(pairs)) if pairs else {}
@@ -55,7 +56,6 @@ def main(
         n_channels=len(dataset["channels"]),
         labels=frozenset({0, *foreground_values(labels), ignored_value(labels) or 0}),
         reading=dataset["reading"],
-        masked=single_values(labels),
     )
     converted, reported, sha256 = convert_cases(chosen, target, workers)
     if part == "train" and not any(problem.severity == "error" for problem in reported):
@@ -66,17 +66,18 @@ def main(
     here = {case.case for case in chosen}
     errors = [p for p in catalogue.problems if p.severity == "error" and p.case in here]
     reported = (catalogue.problems + leaks if part == "train" else errors) + reported
-    raise_problems(reported, str(raw))
-    remove_other_cases(chosen, part, target)
-    if part == "train":
-        reader = choose_reader(converted, folder, dataset["reading"])
-        write_json(folder / "dataset.json", make_dataset_json(dataset, len(converted), reader))
-    write_rows(problems, map(asdict, reported), [field.name for field in fields(Problem)])
+    failed = failed_cases(reported)
+    if not failed:  # a damaged table hides cases that are there
+        remove_other_cases(chosen, part, target)
+    write_problems(problems, reported)
     counted = cases_of_part(dataset, raw, rule, part)
-    unread = {path for case in counted for path in case.files} - sha256.keys()
-    sha256 |= {path: file_sha256(path) for path in unread}
-    write_json(sources, {"state": state, **record_sources(raw, counted, sha256)})
-    write_cases(cases, converted)
+    known = {
+        "state": state,
+        "failed": bool(failed),
+        **record_sources(raw, counted, sha256),
+    }
+    write_json(sources, known)
+    write_cases(cases, [case for case in converted if case.case not in failed])
 
 
 if __name__ == "__main__":

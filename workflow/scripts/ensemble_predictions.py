@@ -1,6 +1,5 @@
 """Make a predictor's label maps from its members' probabilities (rule `ensemble_predictions`)."""
 
-from itertools import product
 from pathlib import Path
 
 from segflow.files.content import read_own_json
@@ -32,13 +31,12 @@ def main(
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]):
-        chosen = product(snakemake.params.weights.items(), snakemake.params.folds)
         validation = snakemake.wildcards.split == "val"
         main(
             tables=[
-                (Path(path), model, fold, weight)
-                for path, ((model, weight), fold) in zip(
-                    snakemake.input.members, chosen, strict=True
+                (Path(path), *member)
+                for path, member in zip(
+                    snakemake.input.members, snakemake.params.members, strict=True
                 )
             ],
             splits=Path(snakemake.input.splits) if validation else None,

@@ -66,7 +66,7 @@ def main(
             name = f"{case}{SUFFIX}"
             about = {"split": split, "stage": stage, "fold": fold, "case": case}
             comparisons.append(Comparison(references / name, table.parent / name, about))
-    flat = all(case.shape.split()[0] == "1" for case in known)
+    flat = all("1" in case.shape.split() for case in known)
     rule = lesion_rule and LesionRule(**{**lesion_rule, "labels": tuple(lesion_rule["labels"])})
     settings = Settings(labels, tolerances_mm, rule, flat)
     case_mb = max(case.n_voxels for case in known) * BYTES_PER_VOXEL / 1e6

@@ -10,7 +10,9 @@ from segflow.files.content import read_own_json, setting_damage_aside
 from segflow.files.manifests import read_finished, write_manifest
 from segflow.jobs.devices import choose_device, may_lease
 from segflow.jobs.folder_leases import held
+from segflow.jobs.logs import explained
 from segflow.jobs.processes import end_cleanly
+from segflow.models.folds import fold_of, read_fold
 from segflow.models.nnunet import use_folders
 from segflow.models.prediction import load_predictor, predict_fold, prediction_keys
 from segflow.models.preprocessing import preprocessed_folder
@@ -24,7 +26,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--training", type=Path, required=True, help="manifest of the training")
     parser.add_argument("--nnunet-name", required=True, help="nnU-Net's name of the data set")
     parser.add_argument("--results", type=Path, required=True, help="folder of all results")
-    parser.add_argument("--fold", type=int, required=True)
+    parser.add_argument("--fold", type=read_fold, required=True)
     parser.add_argument("--splits", type=Path, help="folds: predict the fold's validation cases")
     parser.add_argument("--cases", type=Path, help="table of cases: predict all of them")
     parser.add_argument("--preprocessed", type=Path, required=True, help="table of cases")
@@ -51,7 +53,7 @@ def _predict(options: argparse.Namespace) -> None:
     if device.type == "cpu":
         torch.set_num_threads(options.threads)
     if options.splits:
-        part, names = "train", read_own_json(options.splits)[options.fold]["val"]
+        part, names = "train", fold_of(read_own_json(options.splits), options.fold)["val"]
     else:
         part, names = "test", [case.case for case in read_cases(options.cases)]
     where = options.results, options.nnunet_name
@@ -76,4 +78,5 @@ def _predict(options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with explained():
+        main()

@@ -8,6 +8,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from segflow.files.content import place_file, read_own_json, setting_damage_aside
 from segflow.files.manifests import read_converted, write_manifest
 from segflow.images.nifti import SUFFIX
+from segflow.jobs.logs import explained
 from segflow.models.nnunet import use_folders
 from segflow.models.preprocessing import preprocess_cases, preprocessed_folder
 
@@ -53,4 +54,5 @@ def _preprocess(options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with explained():
+        main()

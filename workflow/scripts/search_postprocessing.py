@@ -15,13 +15,14 @@ from segflow.predictors.postprocessing_search import (
     Cohort,
     Search,
     describe_components,
+    nothing_to_search,
     search,
     tabulate_cases,
 )
 
 
 def main(
-    predictions: Path,
+    predictions: list[Path],
     splits: Path,
     cases: Path,
     references: Path,
@@ -33,20 +34,28 @@ def main(
     choice: Path,
     components: Path,
 ) -> None:
-    """Search on the label maps beside `predictions`; write `choice` and a table of components."""
-    keys = read_manifest(predictions)
+    """Search on the label maps beside the one table of `predictions`, if there is one.
+
+    Writes the `choice` and a table of components.
+    """
+    if not predictions:
+        write_rows(components, [], COLUMNS)
+        write_json(choice, nothing_to_search(what))
+        return
+    (table,) = predictions
+    keys = read_manifest(table)
     folds = {
         case: fold for fold, split in enumerate(read_own_json(splits)) for case in split["val"]
     }
     known = {case.case: case for case in read_cases(cases)}
     if strange := sorted(keys.keys() - (folds.keys() & known.keys())):
-        raise ValueError(f"{predictions}: case {strange[0]!r} is in no validation fold")
-    check_finished(keys, predictions, predictions.parent)
+        raise ValueError(f"{table}: case {strange[0]!r} is in no validation fold")
+    check_finished(keys, table, table.parent)
     largest = max((known[case].n_voxels for case in keys), default=0)
     tables = tabulate_cases(
         choice.parent / "components",
         {case: references / f"{case}{SUFFIX}" for case in keys},
-        {case: predictions.parent / f"{case}{SUFFIX}" for case in keys},
+        {case: table.parent / f"{case}{SUFFIX}" for case in keys},
         keys,
         labels,
         count_workers(threads, memory_mb, TABLE_BYTES * largest / 1e6, len(keys)),
@@ -61,7 +70,7 @@ if __name__ == "__main__":
     with logged(snakemake.log[0]):
         options, lesions = snakemake.params.options, snakemake.params.lesions
         main(
-            predictions=Path(snakemake.input.predictions),
+            predictions=[Path(path) for path in snakemake.input.predictions],
             splits=Path(snakemake.input.splits),
             cases=Path(snakemake.input.cases),
             references=Path(snakemake.params.references),

@@ -6,7 +6,9 @@ from pathlib import Path
 from segflow.files.content import setting_damage_aside
 from segflow.jobs.devices import may_lease
 from segflow.jobs.folder_leases import held
+from segflow.jobs.logs import explained
 from segflow.jobs.processes import end_cleanly
+from segflow.models.folds import read_fold
 from segflow.models.nnunet import use_folders
 from segflow.predictors.segmentation import add_options, segment
 
@@ -18,7 +20,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--nnunet-name", required=True, help="nnU-Net's name of the data set")
     parser.add_argument("--results", type=Path, required=True, help="folder of the finished run")
     parser.add_argument("--members", nargs="+", required=True, help="MODEL:WEIGHT")
-    parser.add_argument("--folds", nargs="+", type=int, required=True)
+    parser.add_argument("--folds", nargs="+", required=True, help="MODEL:FOLD,FOLD,...")
     parser.add_argument("--postprocessing", type=Path, required=True)
     add_options(parser)
     options = parser.parse_args(arguments)
@@ -34,11 +36,20 @@ def main(arguments: list[str] | None = None) -> None:
             options.results,
             options.dataset,
             options.nnunet_name,
-            options.members,
-            [(fold,) for fold in options.folds],
+            {model: float(weight) for model, weight in _pairs(options.members)},
+            {
+                model: [(read_fold(fold),) for fold in folds.split(",")]
+                for model, folds in _pairs(options.folds)
+            },
             options.postprocessing,
         )
 
 
+def _pairs(texts: list[str]) -> list[list[str]]:
+    """Read texts of the form ``MODEL:VALUE``."""
+    return [text.rsplit(":", 1) for text in texts]
+
+
 if __name__ == "__main__":
-    main()
+    with explained():
+        main()

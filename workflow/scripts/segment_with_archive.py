@@ -6,6 +6,7 @@ from pathlib import Path
 from segflow.files.content import write_json
 from segflow.jobs.devices import may_lease
 from segflow.jobs.folder_leases import held
+from segflow.jobs.logs import explained
 from segflow.jobs.processes import end_cleanly
 from segflow.models.nnunet import use_folders
 from segflow.predictors.archives import NAME, NNUNET_NAME, install
@@ -29,8 +30,9 @@ def main(arguments: list[str] | None = None) -> None:
         folds = install(options.archive, options.configuration, reading_defaults(), results)
         choice = results / "postprocessing.json"
         write_json(choice, {"steps": []})
-        segment(options, work, results, NAME, NNUNET_NAME, [f"{NAME}:1"], [folds], choice)
+        segment(options, work, results, NAME, NNUNET_NAME, {NAME: 1.0}, {NAME: [folds]}, choice)
 
 
 if __name__ == "__main__":
-    main()
+    with explained():
+        main()

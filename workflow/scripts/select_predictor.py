@@ -4,7 +4,8 @@ from pathlib import Path
 
 from segflow.evaluation.metrics import METRICS
 from segflow.evaluation.selection import select_predictor
-from segflow.evaluation.summaries import arrange, read_metrics
+from segflow.evaluation.summaries import arrange, penalties_mm, read_metrics
+from segflow.files.cases import read_cases
 from segflow.files.content import write_json
 from segflow.jobs.logs import logged
 
@@ -14,13 +15,17 @@ def main(
     members: dict[str, dict[str, float]],
     metric: str,
     regions: list[str],
+    cases: Path,
+    penalty_mm: float | None,
     choice: Path,
 ) -> None:
     """Rank the predictors of the `tables` by a `metric` and write the `choice`.
 
-    Evaluated `regions` have no part in it.
+    Evaluated `regions` have no part in it. An infinite distance counts as the penalty in penalised
+    means, or as the image's diagonal.
     """
-    splits = arrange(read_metrics(tables), [metric], regions)
+    penalties = penalties_mm(read_cases(cases), penalty_mm)
+    splits = arrange(read_metrics(tables), [metric], regions, penalties)
     write_json(choice, select_predictor(splits, members, metric, METRICS[metric]))
 
 
@@ -31,5 +36,7 @@ if __name__ == "__main__":
             members=snakemake.params.members,
             metric=snakemake.params.metric,
             regions=snakemake.params.regions,
+            cases=Path(snakemake.input.cases),
+            penalty_mm=snakemake.params.penalty_mm,
             choice=Path(snakemake.output.choice),
         )

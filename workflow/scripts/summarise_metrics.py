@@ -6,7 +6,7 @@ import pandas as pd
 
 from segflow.evaluation.comparisons import changes
 from segflow.evaluation.metrics import AREAS, METRICS, VOLUMES
-from segflow.evaluation.summaries import arrange, read_metrics, summarise
+from segflow.evaluation.summaries import COUNTS, arrange, penalties_mm, read_metrics, summarise
 from segflow.files.cases import read_cases
 from segflow.files.content import replacing
 from segflow.jobs.logs import logged
@@ -21,9 +21,11 @@ from segflow.report.tables import (
     SPLITS,
     bands,
     before_and_after,
+    infinite_note,
     left_out,
     one_line,
     overview,
+    penalty_note,
 )
 from segflow.report.web import page
 
@@ -36,21 +38,25 @@ def main(
     regions: list[str],
     seed: int,
     rule: dict | None,
+    penalty_mm: float | None,
     publications: dict[str, dict],
     output: dict[str, Path],
 ) -> None:
     """Write the summary of the `tables` of each predictor as CSV, Markdown, LaTeX and HTML.
 
     Evaluated `regions` have no part in the mean over labels. The `rule` of clinical bands may be
-    None; `publications` are published results.
+    None. An infinite distance counts as the penalty in penalised means, or as the image's diagonal.
+    `publications` are published results.
     """
     metrics = read_metrics(tables)
-    groups = {case.case: case.group for case in read_cases(cases)}
-    splits = arrange(metrics, [*METRICS, *VOLUMES, *AREAS], regions)
+    known = read_cases(cases)
+    groups = {case.case: case.group for case in known}
+    penalties = penalties_mm(known, penalty_mm)
+    splits = arrange(metrics, [*METRICS, *VOLUMES, *AREAS], regions, penalties)
     published = published_results(publications)
     summary = summarise(splits, groups, seed)
     summary = pd.concat([summary, published], ignore_index=True)
-    summary = summary.astype(dict.fromkeys(["n", "n_undefined", "n_infinite"], "Int64"))
+    summary = summary.astype(dict.fromkeys(COUNTS, "Int64"))
     with replacing(output["csv"]) as path:
         summary.to_csv(path, index=False, float_format="%.6g")
     changed = changes(arrange(metrics, BEFORE_AND_AFTER, regions), groups, seed)
@@ -70,7 +76,8 @@ def main(
             )
         shown[f"{where}: further metrics"] = overview(summary, name, others, titles)
         sections |= {heading: table for heading, table in shown.items() if len(table)}
-    notes = [READING, *left_out(regions), CHANGE, *([PUBLISHED] if publications else [])]
+    notes = [READING, infinite_note(), penalty_note(penalty_mm), *left_out(regions), CHANGE]
+    notes += [PUBLISHED] if publications else []
     markdown, latex = [f"# {title}", *notes], []
     for heading, table in sections.items():
         plain = one_line(table)
@@ -94,6 +101,7 @@ if __name__ == "__main__":
             regions=snakemake.params.regions,
             seed=snakemake.params.seed,
             rule=snakemake.params.bands,
+            penalty_mm=snakemake.params.penalty_mm,
             publications=snakemake.params.published,
             output={name: Path(path) for name, path in snakemake.output.items()},
         )

@@ -2,7 +2,6 @@
 
 import argparse
 import math
-import shutil
 import sys
 from pathlib import Path
 
@@ -13,8 +12,11 @@ from segflow.files.manifests import read_finished
 from segflow.jobs.devices import choose_device, may_lease
 from segflow.jobs.folder_leases import held
 from segflow.jobs.interruption import Interrupted
+from segflow.jobs.logs import explained
 from segflow.jobs.processes import end_cleanly
 from segflow.jobs.time_limits import warned_before_limit
+from segflow.models.checkpoints import set_aside
+from segflow.models.folds import fold_of, read_fold
 from segflow.models.nnunet import use_folders
 from segflow.models.progress import read_progress, write_progress
 from segflow.models.training import (
@@ -34,7 +36,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--nnunet-name", required=True, help="nnU-Net's name of the data set")
     parser.add_argument("--results", type=Path, required=True, help="folder of all results")
     parser.add_argument("--splits", type=Path, required=True)
-    parser.add_argument("--fold", type=int, required=True)
+    parser.add_argument("--fold", type=read_fold, required=True)
     parser.add_argument("--preprocessed", type=Path, required=True, help="table of cases")
     parser.add_argument("--previous", type=Path, help="table of the previous stage's cases")
     parser.add_argument("--device", default="auto")
@@ -51,13 +53,12 @@ def main(arguments: list[str] | None = None) -> None:
     use_folders(options.results)
     with setting_damage_aside():
         plans, folds = read_own_json(options.plans), read_own_json(options.splits)
-    if not 0 <= options.fold < len(folds):
-        raise ValueError(f"{options.splits}: fold {options.fold} of {len(folds)} does not exist")
+    fold = fold_of(folds, options.fold)
     check_n_gpus(options.n_gpus, plans, options.device)
     folder = fold_folder(options.results, options.nnunet_name, plans, options.fold)
     leased = may_lease(options.device, options.n_gpus, options.gpu_share)
     with held(folder), leased, warned_before_limit(), setting_damage_aside():
-        _train(options, plans, folds[options.fold], folder)
+        _train(options, plans, fold, folder)
 
 
 def _train(options: argparse.Namespace, plans: dict, fold: dict, folder: Path) -> None:
@@ -84,7 +85,7 @@ def _train(options: argparse.Namespace, plans: dict, fold: dict, folder: Path) -
         device.type,
     )
     if options.fresh:
-        shutil.rmtree(folder, ignore_errors=True)
+        set_aside(folder, forget=True)
     try:
         train_fold(
             options.results,
@@ -102,4 +103,5 @@ def _train(options: argparse.Namespace, plans: dict, fold: dict, folder: Path) -
 
 
 if __name__ == "__main__":
-    main()
+    with explained():
+        main()

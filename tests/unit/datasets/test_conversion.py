@@ -15,9 +15,9 @@ from segflow.datasets.conversion import (
     make_dataset_json,
     missing_labels,
     note_orientations,
-    raise_problems,
     remove_other_cases,
 )
+from segflow.datasets.problems import raise_problems
 from segflow.datasets.sources import Problem, SourceCase
 from segflow.files.content import read_json, write_json
 from segflow.images.nifti import describe_difference, read_image, read_labels
@@ -431,18 +431,14 @@ def add_masks(add, draw, raw):
     def add_masks(name, liver, spleen):
         masks = {"liver": liver, "spleen": spleen}
         paths = tuple(draw(raw / f"{name}_{label}.nii.gz", mask) for label, mask in masks.items())
-        return replace(add(name), labels=paths, label_names=tuple(masks))
+        return replace(add(name), labels=paths, mask_values=(1, 2))
 
     return add_masks
-
-
-MASKED = {"liver": 1, "spleen": 2}
 
 
 @pytest.mark.parametrize("value", [1, 2, 255])
 def test_each_mask_gives_its_label(add_masks, target, value):
     masks = [np.uint8(value * (label == LABELS)) for label in (1, 2)]
-    target = replace(target, masked=MASKED)
     (case,), problems, _ = convert_cases([add_masks("a", *masks)], target, 1)
     assert problems == []
     labels, _ = read_labels(target.folder / "labelsTr" / "a.nii.gz")
@@ -453,7 +449,6 @@ def test_each_mask_gives_its_label(add_masks, target, value):
 
 def test_masks_that_overlap_or_hold_more_than_a_mask_are_refused(add_masks, target):
     whole, part = np.uint8(LABELS > 0), np.uint8(LABELS == 2)
-    target = replace(target, masked=MASKED)
     _, (clash,), _ = convert_cases([add_masks("a", whole, part)], target, 1)
     assert clash.problem == "2 voxels have another label in another file"
     _, (wrong,), _ = convert_cases([add_masks("b", LABELS, part)], target, 1)
@@ -464,7 +459,7 @@ def test_soft_masks_need_a_threshold(add_masks, target):
     soft = np.float32(0.6 * (LABELS == 1) + 0.2 * (LABELS == 2))
     source = add_masks("a", soft, np.float32(LABELS == 2))
     rules = {**READING, "label_threshold": 0.5}
-    target = replace(target, masked=MASKED, reading=rules)
+    target = replace(target, reading=rules)
     convert_cases([source], target, 1)
     labels, _ = read_labels(target.folder / "labelsTr" / "a.nii.gz")
     np.testing.assert_array_equal(labels, LABELS)
@@ -567,7 +562,7 @@ def test_raise_problems_lists_every_error(target):
     raise_problems(problems[1:2], "raw")
 
 
-def test_dataset_json_is_what_nnunet_reads():
+def test_dataset_json_is_what_nnunet_reads(make_case):
     dataset = {
         "channels": ["T1", "T2"],
         "labels": {"background": 0, "tumour": [1, 2], "core": 2},
@@ -577,10 +572,12 @@ def test_dataset_json_is_what_nnunet_reads():
         "source": "https://example.org",
         "reading": READING,
     }
-    found = make_dataset_json(dataset, 7)
+    cases = [make_case(f"c{n}", orientation="LPS", images="a.NII.GZ;b.nrrd") for n in range(7)]
+    found = make_dataset_json(dataset, cases)
+    assert (found["dimensions"], found["formats"]) == ([3], [".nii.gz", ".nrrd"])
     assert found["channel_names"] == {"0": "T1", "1": "T2"}
     assert found["labels"] == dataset["labels"]
     assert (found["numTraining"], found["file_ending"]) == (7, ".nii.gz")
     assert found["regions_class_order"] == [1, 2]
     del dataset["regions_class_order"]
-    assert "regions_class_order" not in make_dataset_json(dataset, 7)
+    assert "regions_class_order" not in make_dataset_json(dataset, cases)

@@ -2,11 +2,10 @@ import nibabel
 import numpy as np
 import pytest
 
-from gather_cases import main as gather_cases
-from helpers.conversion import PROBLEM_COLUMNS, RULE, convert, describe
+from conversion import RULE, convert, describe, gather
 from segflow.datasets.leaks import check_test_cases, find_copies, leaking_images
 from segflow.datasets.parts import ASKED_FOR
-from segflow.files.cases import read_rows
+from segflow.datasets.problems import read_problems
 
 IMAGE = np.random.default_rng(2).integers(0, 200, (3, 5, 6)).astype(np.int16)
 
@@ -93,24 +92,11 @@ def test_the_same_voxels_in_another_file_are_found(tmp_path, draw, make_grid, wr
     for part in ("train", "test"):
         convert(raw, dataset, tmp_path, part, rule=rule)
 
-    def gather():
-        gather_cases(
-            [tmp_path / "train.csv", tmp_path / "test.csv"],
-            [tmp_path / "train_problems.csv", tmp_path / "test_problems.csv"],
-            published,
-            tmp_path / "cases.csv",
-            tmp_path / "problems.csv",
-        )
-
     if not published:
         with pytest.raises(ValueError, match="test case 'copy' has the image of 'a'"):
-            gather()
+            gather(tmp_path)
         return
-    gather()
-    leaks = [
-        row
-        for row in read_rows(tmp_path / "problems.csv", PROBLEM_COLUMNS)
-        if row["severity"] == "leak"
-    ]
-    assert [(row["case"], row["action"]) for row in leaks] == [("copy", ASKED_FOR)]
-    assert leaks[0]["problem"] == "test case 'copy' has the image of training case 'a'"
+    gather(tmp_path, published)
+    leaks = [one for one in read_problems(tmp_path / "problems.csv") if one.severity == "leak"]
+    assert [(one.case, one.action) for one in leaks] == [("copy", ASKED_FOR)]
+    assert leaks[0].problem == "test case 'copy' has the image of training case 'a'"

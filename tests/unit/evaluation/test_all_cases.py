@@ -3,22 +3,29 @@ import json
 import math
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import surface_distance
 from nnunetv2.evaluation.evaluate_predictions import compute_metrics, compute_metrics_on_folder
 from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 
 from segflow.evaluation import all_cases
 from segflow.evaluation.all_cases import Comparison, check_comparisons, evaluate_cases
+from segflow.evaluation.distances import surface_metrics
 from segflow.evaluation.lesions import LesionRule
 from segflow.evaluation.metrics import METRICS, columns
 from segflow.evaluation.one_case import Settings, evaluate_case
 from segflow.files.cases import write_rows
 from segflow.images.nifti import read_labels, write_image
 
+# Of a peer: it uses what SciPy is about to remove.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Please import .* from the `scipy.ndimage` namespace:DeprecationWarning"
+)
 NAN, INF = math.nan, math.inf
 LABELS = {"background": 0, "a": 1, "b": 2}
 REGIONS = {"background": 0, "whole": [1, 2, 3], "core": [2, 3], "tip": 3}
@@ -124,6 +131,95 @@ def test_sizes_follow_the_spacing(draw, tmp_path):
     flat = draw(tmp_path / "flat.nii.gz", label_map[:1])
     found = measure(flat, flat, flat=True)
     assert found["b"]["reference_mm2"] == pytest.approx(3 * 2)
+
+
+@pytest.mark.parametrize("axis", range(3))
+def test_a_label_in_one_slice_of_a_volume_has_a_surface(draw, tmp_path, axis):
+    # Plates of 7 x 7 voxels, a step of 1 mm apart, 3 mm thick: cut from the image, they would be
+    # pictures, whose contours are half a step further apart on the whole.
+    maps = np.zeros((2, 8, 20, 20), np.uint8)
+    maps[0, 4, 5:12, 5:12] = maps[1, 4, 5:12, 6:13] = 1
+    order = [0, 0, 0]
+    order[axis], order[axis - 1], order[axis - 2] = 0, 1, 2
+    spacing = tuple((3.0, 1.0, 1.0)[place] for place in order)
+    paths = [
+        draw(tmp_path / f"{n}.nii.gz", one.transpose(order), spacing_mm=spacing)
+        for n, one in enumerate(maps)
+    ]
+    found = measure(*paths, tolerances_mm={"a": 0.5})["a"]
+    expected = surface_distance.compute_surface_distances(*maps.astype(bool), (3.0, 1.0, 1.0))
+    nsd = surface_distance.compute_surface_dice_at_tolerance(expected, 0.5)
+    assert (found["assd"], found["nsd"]) == (pytest.approx(0.1389, abs=1e-4), pytest.approx(nsd))
+    assert nsd == pytest.approx(0.8611, abs=1e-4)
+
+
+@pytest.mark.parametrize("axis", range(3))
+def test_a_flat_image_is_a_picture_along_any_axis(draw, tmp_path, axis):
+    pictures = np.zeros((2, 12, 15), np.uint8)
+    pictures[0, 3:8, 3:9] = pictures[1, 4:8, 3:11] = 1
+    rule = replace(LESIONS, min_volume_mm3=64.0)  # mm2: 32 pixels of 2 mm2
+    found = []
+    for thickness_mm in (1.0, 5.0):
+        spacing = [2.0, 1.0]
+        spacing.insert(axis, thickness_mm)
+        paths = [
+            draw(tmp_path / f"{n}.nii.gz", np.expand_dims(one, axis), spacing_mm=tuple(spacing))
+            for n, one in enumerate(pictures)
+        ]
+        settings = Settings(LABELS, TOLERANCES, rule, flat=True)
+        found.append(evaluate_case(*paths, settings))
+    np.testing.assert_equal(found[0], found[1])
+    metrics, lesions = found[0][0]["a"], found[0][1]
+    expected = surface_metrics(*(one[None] > 0 for one in pictures), (9.0, 2.0, 1.0), 1.0)
+    assert {name: metrics[name] for name in expected} == pytest.approx(expected)
+    assert metrics["reference_mm2"] == 5 * 6 * 2
+    # 30 pixels are no lesion, 32 are one.
+    assert [(row["kind"], row["area_mm2"]) for row in lesions] == [("prediction", 64)]
+
+
+def test_a_flat_image_among_volumes_has_the_volume_of_its_slice(draw, tmp_path):
+    picture = np.zeros((1, 6, 6), np.uint8)
+    picture[0, 1:3, 1:4] = 1
+    path = draw(tmp_path / "a.nii.gz", picture, spacing_mm=(5.0, 2.0, 1.0))
+    rule = replace(LESIONS, min_volume_mm3=12.0)  # its area in mm2
+    metrics, lesions = evaluate_case(path, path, Settings(LABELS, lesions=rule))
+    assert metrics["a"]["reference_ml"] == pytest.approx(0.06)
+    assert [row["volume_mm3"] for row in lesions] == [60, 60]
+
+
+@pytest.mark.parametrize(
+    ("spacing_mm", "steps", "tolerance_mm"),
+    [(0.8, 1, 0.8), (0.3, 1, 0.3), (1.1, 1, 1.1), (0.6, 3, 1.8), (0.7, 3, 2.1), (1.2, 1, 1.2)],
+)
+@pytest.mark.parametrize("suffix", ["nii.gz", "nrrd"])  # spacings of 32 bits, or of 64
+def test_a_distance_that_is_the_tolerance_is_within_it(
+    draw, tmp_path, spacing_mm, steps, tolerance_mm, suffix
+):
+    cube = np.zeros((16, 16, 16), np.uint8)
+    cube[2:12, 2:12, 2:12] = 1
+    spacing = {"spacing_mm": (spacing_mm,) * 3}
+    for axis in range(3):
+        moved = np.roll(cube, steps, axis)
+        paths = [
+            draw(tmp_path / f"{n}{axis}.{suffix}", one, **spacing)
+            for n, one in enumerate((cube, moved))
+        ]
+        found = measure(*paths, tolerances_mm={"a": tolerance_mm})["a"]["nsd"]
+        assert found == 1.0
+        less = {"a": tolerance_mm - 1e-3}
+        assert measure(*paths, tolerances_mm=less)["a"]["nsd"] < 0.9
+
+
+@pytest.mark.parametrize("spacing_mm", [0.7, 0.3, 1.1])
+@pytest.mark.parametrize("suffix", ["nii.gz", "nrrd"])
+def test_a_lesion_of_the_least_volume_counts(draw, tmp_path, spacing_mm, suffix):
+    lesion = np.zeros((3, 4, 12), np.uint8)
+    lesion[1, 1, 1:11] = 1
+    path = draw(tmp_path / f"a.{suffix}", lesion, spacing_mm=(spacing_mm,) * 3)
+    for n_voxels, expected in ((10, 1), (10.01, 0)):
+        limit = round(n_voxels * round(spacing_mm**3, 6), 6)
+        rule = replace(LESIONS, min_volume_mm3=limit)
+        assert measure(path, path, lesions=rule)["a"]["lesion_tp"] == expected
 
 
 def test_distances_follow_the_spacing(draw, tmp_path):

@@ -99,6 +99,12 @@ def test_a_surface_knows_the_share_of_its_area():
     assert surface.within(2) == pytest.approx(3)
 
 
+@pytest.mark.parametrize("size", [0.1, 0.3, 0.7, 1.1])
+def test_a_share_of_the_area_does_not_depend_on_rounding(size):
+    surface = Surface(np.array([0.0] * 19 + [5.0]), np.full(20, size))
+    assert surface.percentile(0.95) == 0  # which 95 % do not exceed
+
+
 @pytest.mark.parametrize("spacing", SPACINGS)
 def test_areas_agree_with_surface_distance(spacing):
     expected = lookup_tables.create_table_neighbour_code_to_surface_area(spacing)

@@ -35,11 +35,65 @@ def match(pairs, shared, reference_sizes, prediction_sizes, **changes):
     return [tuple(pair) for pair in found.tolist()]
 
 
-def test_the_largest_overlap_is_matched_first():
+def test_as_many_as_can_be_are_matched():
     # IoU 4/8, 2/7 and 2/10: the second pair shares lesions with the first and the third.
     assert match([[0, 0], [0, 1], [1, 1]], [4, 2, 2], [6, 9], [6, 3]) == [(0, 0), (1, 1)]
-    # IoU 2/10, 3/6 and 2/7: the middle one takes both.
-    assert match([[0, 0], [0, 1], [1, 1]], [2, 3, 2], [6, 6], [6, 3]) == [(0, 1)]
+    # IoU 2/10, 3/6 and 2/7: the middle one is the largest, and would keep two lesions alone.
+    assert match([[0, 0], [0, 1], [1, 1]], [2, 3, 2], [6, 6], [6, 3]) == [(0, 0), (1, 1)]
+    # Three rows that want the same two columns.
+    pairs = [[0, 0], [1, 0], [1, 1], [2, 1]]
+    assert match(pairs, [2, 3, 2, 3], [9, 9, 9], [9, 9]) == [(1, 0), (2, 1)]
+
+
+def test_of_as_many_those_of_the_largest_overlap_are_matched():
+    pairs = [[0, 0], [0, 1], [1, 0], [1, 1]]
+    assert match(pairs, [2, 3, 3, 2], [6, 6], [6, 6]) == [(0, 1), (1, 0)]
+    assert match(pairs, [3, 2, 2, 3], [6, 6], [6, 6]) == [(0, 0), (1, 1)]
+
+
+def test_overlaps_that_tie_lose_no_match():
+    """One reference lesion lies in both predictions, the other in one of them."""
+    sizes = [5, 2, 10], [5, 2]
+    pairs, shared = [[0, 0], [1, 1], [2, 0]], [2, 2, 2]
+    rule = {"overlap": "voxels", "threshold": 1}
+    assert len(match(pairs, shared, *sizes, **rule)) == 2
+    both = [[0, 0], [1, 0], [0, 1]], [2, 2, 2], [5, 5], [5, 5]
+    assert match(*both, **rule) == [(0, 1), (1, 0)]
+
+
+def most_matches(allowed):
+    """Return the largest number of pairs without a common end, by trying all."""
+    return max(
+        sum(allowed[row][column] for row, column in enumerate(order) if column < len(allowed[0]))
+        for order in itertools.permutations(range(max(len(allowed), len(allowed[0]))), len(allowed))
+    )
+
+
+@pytest.mark.parametrize("overlap", ["iou", "dice", "voxels"])
+@pytest.mark.parametrize("seed", range(20))
+def test_the_number_of_matches_is_the_largest_in_any_order(overlap, seed):
+    generator = np.random.default_rng(seed)
+    n, m = generator.integers(1, 6, 2)
+    shared = generator.integers(0, 4, (n, m)) * (generator.random((n, m)) < 0.5)
+    sizes = shared.sum(1) + generator.integers(0, 3, n), shared.sum(0) + generator.integers(0, 3, m)
+    threshold = {"iou": 0.2, "dice": 0.3, "voxels": 2}[overlap]
+    pairs = np.argwhere(shared)
+    rule = replace(RULE, overlap=overlap, threshold=threshold)
+    counts = shared[shared > 0]
+    scores = np.zeros((n, m))
+    scores[shared > 0] = overlap_of(overlap, counts, sizes[0][pairs[:, 0]], sizes[1][pairs[:, 1]])
+    expected = most_matches((scores >= threshold) & (shared > 0))
+    for order in (np.arange(len(pairs)), generator.permutation(len(pairs))):
+        found = match_lesions(pairs[order], counts[order], *sizes, rule)
+        assert len(found) == expected
+        assert all(len({*side}) == expected for side in found.T.tolist())
+        turned = match_lesions(pairs[order][:, ::-1], counts[order], *sizes[::-1], rule)
+        assert len(turned) == expected
+    # Other numbers of the same lesions.
+    names = generator.permutation(n), generator.permutation(m)
+    renamed = np.column_stack([name[side] for name, side in zip(names, pairs.T, strict=True)])
+    others = [size[np.argsort(name)] for size, name in zip(sizes, names, strict=True)]
+    assert len(match_lesions(renamed, counts, *others, rule)) == expected
 
 
 def test_the_order_of_the_pairs_does_not_matter():

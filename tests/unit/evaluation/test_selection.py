@@ -7,11 +7,10 @@ import pytest
 from segflow.evaluation.metrics import METRICS, Metric
 from segflow.evaluation.selection import estimate, rank, select_predictor
 from segflow.evaluation.summaries import arrange
-from segflow.files.cases import write_rows
+from segflow.files.cases import write_cases, write_rows
 from select_predictor import main
 
 DICE = Metric("Dice", "", "higher")
-DISTANCE = Metric("HD95", "mm", "lower")
 MEMBERS = {"a": {"a": 1.0}, "b": {"b": 1.0}, "a_and_b": {"a": 1.0, "b": 1.0}}
 
 
@@ -167,27 +166,83 @@ def test_test_cases_measure_the_choice_and_have_no_part_in_it():
     assert "On the 2 test cases, which had no part in any choice, it is 0.3000." in choice["note"]
 
 
-def test_a_missed_object_is_worse_than_any_distance():
-    choice = choose(
-        rows("a", [1.0, 1.0, 1.0, np.inf]), rows("b", [9.0, 9.0, 9.0, 9.0]), metric=DISTANCE
+def choose_by_distance(values, penalty_mm=100.0, folds="0011"):
+    """Choose by HD95; the penalty of every case is the same."""
+    parts = [rows(name, column, folds=folds) for name, column in values.items()]
+    table = pd.DataFrame([row for part in parts for row in part]).rename(columns={"dice": "hd95"})
+    penalties = dict.fromkeys(table["case"], penalty_mm)
+    members = {name: {name: 1.0} for name in values}
+    splits = arrange(table, ["hd95"], (), penalties)
+    return select_predictor(splits, members, "hd95", METRICS["hd95"])
+
+
+def test_missing_half_of_the_objects_is_not_better():
+    choice = choose_by_distance(
+        {"careful": [5.0, 6.0, 7.0, 8.4], "lazy": [np.inf, 1.0, np.inf, 1.0]}
     )
-    assert choice["predictor"] == "b"
-    assert choice["ranking"][1] == {
-        "predictor": "a",
+    assert choice["predictor"] == "careful"
+    careful, lazy = choice["ranking"]
+    assert careful == {
+        "predictor": "careful",
         "stage": "raw",
         "n_members": 1,
         "n": 4,
         "n_undefined": 0,
-        "n_infinite": 1,
-        "mean": 1.0,
+        "n_infinite": 0,
+        "median": 6.5,
+        "penalised_mean": pytest.approx(6.6),
+        "mean": pytest.approx(6.6),
     }
-    assert "9.0000 mm" in choice["note"]
+    assert (lazy["n_infinite"], lazy["median"], lazy["penalised_mean"]) == (2, None, 50.5)
+    assert choice["note"].startswith(
+        "careful (raw) has the best median HD95 of 2 different candidates on the 4 validation "
+        "cases: 6.5000 mm (penalised mean 6.6000 mm; mean of the 4 finite 6.6000 mm)."
+    )
+    json.dumps(choice, allow_nan=False)
+
+
+def test_of_equal_medians_the_penalised_mean_decides():
+    values = {"b": [1.0, 1.0, 1.0, np.inf], "a": [1.0, 1.0, 1.0, np.inf], "c": [1.0, 1.0, 1.0, 9.0]}
+    choice = choose_by_distance(values)
+    assert [row["predictor"] for row in choice["ranking"]] == ["c", "a", "b"]
+    assert "of 2 different candidates" in choice["note"]
+    lazy = choose_by_distance({name: values[name] for name in "ab"})["note"]
+    assert "1.0000 mm (1 of 4 infinite; penalised mean 25.7500 mm; mean of the 3 fin" in lazy
+
+
+def test_the_median_that_is_named_is_the_best_there_is():
+    generator = np.random.default_rng(5)
+    for _ in range(30):
+        values = generator.gamma(1, 9, (3, 8))
+        values[generator.random((3, 8)) < generator.random()] = np.inf
+        values[0, 0] = 1.0
+        choice = choose_by_distance(dict(zip("abc", values, strict=True)), folds="00001111")
+        medians = [np.inf if row["median"] is None else row["median"] for row in choice["ranking"]]
+        assert medians == sorted(medians) == sorted(np.median(values, axis=1))
+
+
+def test_a_cross_fitted_distance_is_penalised_too():
+    values = {"a": [1.0, 1.0, np.inf, np.inf], "b": [np.inf, np.inf, 2.0, 2.0]}
+    fitted = choose_by_distance(values)["cross_fitted"]
+    assert (fitted["n_infinite"], fitted["median"], fitted["penalised_mean"]) == (4, None, 100)
+
+
+def test_equal_candidates_count_once():
+    choice = choose(
+        rows("a", [0.5] * 4), rows("a", [0.5] * 4, "postprocessed"),
+        rows("b", [0.4, np.nan, 0.4, 0.4]), rows("b", [0.4, np.nan, 0.4, 0.4], "postprocessed"),
+    )  # fmt: skip
+    assert len(choice["ranking"]) == 4
+    assert "has the best mean Dice of 2 different candidates on the 4 validation" in choice["note"]
+    alone = choose(rows("a", [0.5], folds="0"))["note"]
+    assert "of 1 different candidate on the 1 validation case: 0.5000" in alone
 
 
 def test_the_note_says_that_the_choice_is_optimistic():
     choice = choose(rows("a", [0.5] * 4, "postprocessed"), rows("a", [0.4] * 4))
     assert choice["note"].startswith(
-        "a (postprocessed) has the best mean Dice of 2 candidates on the 4 validation cases: 0.5000"
+        "a (postprocessed) has the best mean Dice of 2 different candidates on the 4 validation "
+        "cases: 0.5000"
     )
     assert "optimistic" in choice["note"]
     assert "Post-processing itself was chosen on all folds" in choice["note"]
@@ -219,15 +274,23 @@ def test_the_metrics_of_the_configuration_have_a_direction():
         assert METRICS[name].better in ("higher", "lower")
 
 
-def test_the_script_writes_the_choice(tmp_path):
+def test_the_script_writes_the_choice(tmp_path, make_case):
     tables = {}
     for name, value in (("a", 0.5), ("b", 0.75)):
         tables[name] = tmp_path / name / "metrics.csv"
-        found = [{**row, "dice": value} for row in rows(name, [value] * 4)]
+        found = [{**row, "dice": value, "hd95": 10 * value} for row in rows(name, [value] * 4)]
         for row in found:
             del row["predictor"]
+        found[0]["hd95"] = np.inf
         write_rows(tables[name], found, list(found[0]))
-    main(tables, MEMBERS, "dice", [], tmp_path / "best.json")
+    cases = tmp_path / "cases.csv"
+    write_cases(cases, [make_case(f"v{n}", shape="3 4 12", spacing_mm="2 2 2") for n in range(4)])
+    main(tables, MEMBERS, "dice", [], cases, None, tmp_path / "best.json")
     choice = json.loads((tmp_path / "best.json").read_text())
     assert (choice["predictor"], choice["metric"], choice["better"]) == ("b", "dice", "higher")
     assert choice["in_sample"]["mean"] == 0.75
+    for penalty_mm, expected in ((None, (26 + 15) / 4), (9, (9 + 15) / 4)):
+        main(tables, MEMBERS, "hd95", [], cases, penalty_mm, tmp_path / "best.json")
+        choice = json.loads((tmp_path / "best.json").read_text())
+        assert (choice["predictor"], choice["in_sample"]["median"]) == ("a", 5)
+        assert choice["in_sample"]["penalised_mean"] == expected

@@ -4,7 +4,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from segflow.evaluation.summaries import ALL, arrange, describe, quantiles, read_metrics, summarise
+from segflow.evaluation.summaries import (
+    ALL,
+    arrange,
+    describe,
+    penalties_mm,
+    quantiles,
+    read_metrics,
+    summarise,
+)
 from segflow.files.cases import write_rows
 
 NAN, INF = math.nan, math.inf
@@ -23,8 +31,8 @@ def table(values, metric="dice", **about):
     )
 
 
-def summary_of(metrics, names=("dice",), groups=GROUPS):
-    return summarise(arrange(metrics, list(names)), groups, seed=1)
+def summary_of(metrics, names=("dice",), groups=GROUPS, penalties=None):
+    return summarise(arrange(metrics, list(names), (), penalties), groups, seed=1)
 
 
 def row(summary, label, fold=ALL, **about):
@@ -50,7 +58,7 @@ def test_statistics_of_a_drawn_table():
     assert (found["min"], found["median"], found["max"]) == (0.2, 0.4, 0.9)
     assert found["q1"] == pytest.approx(0.3)
     assert found["q3"] == pytest.approx(0.65)
-    assert found["ci_low"] < 0.5 < found["ci_high"]
+    assert all(math.isnan(found[name]) for name in ("ci_low", "ci_high"))  # of three cases
     only = row(summary, "b")
     assert (only["n"], only["n_undefined"], only["mean"]) == (1, 2, 1.0)
     assert all(math.isnan(only[name]) for name in ("sd", "ci_low", "ci_high"))
@@ -68,6 +76,72 @@ def test_infinite_values_are_counted_and_part_of_the_order_but_not_of_the_mean()
     assert (found["median"], found["q1"], found["q3"], found["max"]) == (2.0, 1.5, INF, INF)
     together = row(summary, "all")  # (1 + 1) / 2, (2 + 1) / 2, infinite, 1
     assert (together["n"], together["n_infinite"], together["mean"]) == (4, 1, 3.5 / 3)
+    assert (found["n_finite"], together["n_finite"]) == (2, 3)
+
+
+def test_a_penalised_mean_by_hand():
+    values = {"1": (1.0, 4.0), "2": (2.0, INF), "3": (INF, 8.0), "4": (NAN, 90.0)}
+    metrics = table(values, "hd95").assign(dice=0.5)
+    penalties = {"1": 30.0, "2": 40.0, "3": 50.0, "4": 60.0}
+    groups = {"1": "x", "2": "x", "3": "y", "4": "z"}
+    summary = summary_of(metrics, ["hd95", "dice"], groups, penalties)
+    found, other = (row(summary, label, metric="hd95") for label in "ab")
+    assert found["penalised_mean"] == pytest.approx((1 + 2 + 50) / 3)
+    assert other["penalised_mean"] == pytest.approx((4 + 40 + 8 + 60) / 4)  # none counts as more
+    assert other["group_mean"] == pytest.approx((22 + 8 + 60) / 3)
+    assert (found["n_groups"], other["n_groups"]) == (2, 3)
+    together = row(summary, "all", metric="hd95")  # penalised label by label, then averaged
+    assert together["penalised_mean"] == pytest.approx((2.5 + 21 + 29 + 60) / 4)
+    assert together["median"] == INF  # of 2.5, 90 and two infinite ones
+    assert math.isnan(row(summary, "a", metric="dice")["penalised_mean"])
+    assert row(summary, "a", metric="dice")["group_mean"] == 0.5
+
+
+def test_no_aggregate_that_decides_gets_better_by_missing():
+    generator = np.random.default_rng(4)
+    penalties = dict.fromkeys(GROUPS, 70.0)
+    for _ in range(20):
+        values = generator.gamma(1, 9, (20, 2))
+        missed = np.where(generator.random((20, 2)) < generator.random(), INF, values)
+        before, after = (
+            summary_of(
+                table(dict(zip(GROUPS, kind.tolist(), strict=True)), "hd95"),
+                ["hd95"],
+                penalties=penalties,
+            )
+            for kind in (values, missed)
+        )
+        for name in ("median", "penalised_mean", "group_mean"):
+            assert (after[name] >= before[name]).all(), name
+
+
+def test_groups_are_weighed_beside_cases():
+    metrics = table({"1": (0.2, 1.0), "2": (0.4, 1.0), "3": (0.9, NAN)})
+    summary = summary_of(metrics, groups={"1": "x", "2": "x", "3": "y"})
+    found, other = row(summary, "a"), row(summary, "b")
+    assert (found["mean"], found["group_mean"]) == (pytest.approx(0.5), pytest.approx(0.6))
+    assert (found["n_groups"], other["n_groups"], other["group_mean"]) == (2, 1, 1.0)
+
+
+def test_what_is_infinite_and_no_distance_has_a_median_only():
+    values = {str(n): (0.1 * n, INF if n == 3 else 0.5) for n in range(1, 9)}
+    metrics = table(values, "relative_volume_difference")
+    summary = summary_of(metrics, ["relative_volume_difference"])
+    finite, infinite = row(summary, "a"), row(summary, "b")
+    assert not math.isnan(finite["ci_low"])
+    assert (infinite["median"], infinite["n_finite"]) == (0.5, 7)
+    assert all(math.isnan(infinite[name]) for name in ("penalised_mean", "group_mean", "ci_low"))
+
+
+def test_a_penalty_is_the_diagonal_of_the_image(make_case):
+    cases = [
+        make_case("a", shape="30 40 120", spacing_mm="1 1 1"),
+        make_case("b", shape="1 30 40", spacing_mm="9 2 2"),  # flat
+        make_case("c", shape="3 1 4", spacing_mm="1 9 1"),
+    ]
+    found = penalties_mm(cases)
+    assert found == {"a": pytest.approx(130), "b": pytest.approx(100), "c": pytest.approx(5)}
+    assert penalties_mm(cases, 30) == dict.fromkeys("abc", 30.0)
 
 
 def test_all_is_the_mean_over_the_labels_that_are_defined_in_a_case():
@@ -120,6 +194,20 @@ def test_groups_widen_the_interval():
     assert grouped["ci_high"] - grouped["ci_low"] > 1.5 * (alone["ci_high"] - alone["ci_low"])
 
 
+def test_an_interval_ends_at_what_a_metric_can_be():
+    values = {str(n): ((1.0, 0.2)[n == 3], 0.99 - n / 50) for n in range(6)}
+    summary = summary_of(table(values))
+    assert row(summary, "a")["ci_high"] == 1
+    assert row(summary, "a")["ci_low"] < 0.8
+    far = summary_of(
+        table({name: (0.0, 1 - pair[0]) for name, pair in values.items()}, "hd95"),
+        ["hd95"],
+        penalties=dict.fromkeys(values, 9.0),
+    )
+    assert row(far, "b")["ci_low"] == 0
+    assert row(far, "b")["ci_high"] > 1
+
+
 def test_the_order_of_rows_does_not_matter():
     generator = np.random.default_rng(0)
     metrics = pd.concat(
@@ -158,6 +246,23 @@ def test_each_metric_is_summarised_and_missing_ones_are_left_out():
     summary = summary_of(metrics, ["dice", "iou", "nsd"])
     assert sorted(set(summary["metric"])) == ["dice", "iou"]
     assert len(summary) == 2 * 3 * 2  # metrics; labels a, b and all; fold 0 and all
+
+
+@pytest.mark.parametrize(
+    ("values", "fraction", "expected"),
+    [
+        ([-INF, INF], 0.5, 0),
+        ([-INF, INF], 0.25, -INF),
+        ([-INF, INF], 0.75, INF),
+        ([-INF, 3.0], 0.5, -INF),
+        ([3.0, INF], 0.5, INF),
+        ([-INF, 3.0, INF], 0.5, 3),
+        ([3.0, INF], 0, 3),
+        ([INF, INF], 0.5, INF),
+    ],
+)
+def test_quantiles_of_infinite_values(values, fraction, expected):
+    assert quantiles(np.array(values)[:, None], fraction) == [expected]
 
 
 @pytest.mark.parametrize("fraction", [0, 0.1, 0.25, 0.5, 0.9, 1])

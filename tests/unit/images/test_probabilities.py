@@ -108,9 +108,10 @@ def test_rounding_above_one_is_cut_off(tmp_path):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -0.01, 1.01])
-def test_what_is_no_probability_is_refused(tiles, tmp_path, value):
+@pytest.mark.parametrize("channel", [0, 1])  # the background, which is not stored, too
+def test_what_is_no_probability_is_refused(tiles, tmp_path, value, channel):
     array = classes(0)
-    array[1, 6, 3, 1] = value
+    array[channel, 6, 3, 1] = value
     with pytest.raises(ValueError, match=r"a\.b2nd: probabilities must be from 0 to 1, found"):
         save_probabilities(tmp_path / "a.b2nd", array, True)
     assert list(tmp_path.iterdir()) == []

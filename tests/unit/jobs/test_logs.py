@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from segflow.jobs.logs import read_failure
+
 SCRIPTS = Path(__file__).parents[3] / "workflow" / "scripts"
 HEAD = """
 import logging, sys, warnings
@@ -42,10 +44,23 @@ def test_everything_goes_to_the_log(run):
         assert text in log
 
 
-def test_an_error_is_shown_in_one_line_and_logged_with_its_traceback(run):
+def test_an_error_ends_its_log_in_its_own_words(run, tmp_path):
     done, log = run("print('before')", "raise ValueError('cases.csv: wrong')")
-    assert done.returncode == 1
-    assert done.stderr.splitlines() == ["ValueError: cases.csv: wrong", "(details: log)"]
-    assert "Traceback" in log
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "")
     assert "before" in log
-    assert log.endswith("ValueError: cases.csv: wrong\n")
+    assert "Traceback" in log
+    assert read_failure(tmp_path / "log") == "cases.csv: wrong"
+
+
+def test_an_error_of_the_code_is_named(run, tmp_path):
+    run("{}['key']")
+    assert read_failure(tmp_path / "log") == "KeyError: 'key'"
+
+
+def test_a_job_without_last_words_has_its_last_lines(tmp_path):
+    log = tmp_path / "log"
+    assert read_failure(log) == "it left no log"
+    log.write_text("\n")
+    assert read_failure(log) == "it said nothing"
+    log.write_text("\n".join(map(str, range(9))))
+    assert read_failure(log) == "4\n5\n6\n7\n8"

@@ -4,6 +4,7 @@ import pytest
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from segflow.models.model_plans import make_model_plans, resolve_configuration
+from segflow.models.planners import NORMALISATIONS, normalisation
 from segflow.run.configuration import Run
 
 
@@ -108,3 +109,17 @@ def test_inheritance_is_resolved_as_nnunet_does(base_plans, name):
     expected = PlansManager(base_plans).get_configuration(name).configuration
     expected.pop("inherits_from", None)
     assert resolve_configuration(base_plans, name) == expected
+
+
+@pytest.mark.parametrize(
+    "channel", ["CT", "ct", "noNorm", "T1", "zscore", "rescale_to_0_1", "RGB_to_0_1"]
+)
+def test_channels_are_normalised_as_nnunet_does(channel):
+    from nnunetv2.preprocessing.normalization.map_channel_name_to_normalization import (
+        channel_name_to_normalization_mapping,
+        get_normalization_scheme,
+    )
+
+    assert {*NORMALISATIONS} == {*channel_name_to_normalization_mapping}
+    chosen = channel_name_to_normalization_mapping[normalisation(channel)]
+    assert chosen is get_normalization_scheme(channel)

@@ -2,6 +2,7 @@ import pytest
 
 from segflow.models.progress import (
     COLUMNS,
+    Pace,
     _duration,
     describe_epoch,
     enter_epoch,
@@ -84,3 +85,19 @@ def test_a_line_says_what_people_ask():
 )
 def test_durations_are_written_as_people_do(seconds, expected):
     assert _duration(seconds) == expected
+
+
+def test_the_pace_is_said_once_without_the_first_step(monkeypatch, capsys):
+    times = iter([0.0, 8.0, 9.0, 10.0, 11.0, 12.0])
+    monkeypatch.setattr("segflow.models.progress.time.monotonic", lambda: next(times))
+    pace = Pace("an epoch", 90)
+    for _ in range(5):
+        pace.step()
+    assert capsys.readouterr().err == "an epoch takes about 1 min 30 s\n"
+
+
+def test_a_single_long_step_has_a_pace_too(monkeypatch, capsys):
+    times = iter([0.0, 40.0])
+    monkeypatch.setattr("segflow.models.progress.time.monotonic", lambda: next(times))
+    Pace("the first case", 3).step()
+    assert capsys.readouterr().err == "the first case takes about 2 min 00 s\n"

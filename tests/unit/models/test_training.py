@@ -7,7 +7,12 @@ import torch
 from segflow.jobs.devices import choose_device
 from segflow.models import training
 from segflow.models.checkpoints import find_start, read_checkpoint
-from segflow.models.training import check_n_gpus, fold_folder, training_identity
+from segflow.models.training import (
+    check_n_gpus,
+    fold_folder,
+    training_identity,
+    warn_of_large_batch,
+)
 
 FOLD = {"train": ["a", "b"], "val": ["c"]}
 KEYS = {"a": "1", "b": "2", "c": "3", "unused": "4"}
@@ -160,3 +165,15 @@ def test_training_starts_from_the_furthest_checkpoint_of_the_same_making(tmp_pat
     assert find_start(tmp_path, same) == tmp_path / "checkpoint_latest.pth"
     (tmp_path / "checkpoint_latest.pth").write_bytes(b"torn")
     assert find_start(tmp_path, same) is None
+
+
+def test_patches_that_were_planned_for_a_gpu_are_said_on_a_cpu(capsys):
+    configuration = {"batch_size": 2, "patch_size": [128, 128, 128]}
+    large = plans_with("configurations", "2d", value=configuration)
+    warn_of_large_batch(large)
+    said = capsys.readouterr().err
+    assert "config/models/m.yaml: patches of 128x128x128, 2 in a batch" in said
+    assert "overrides.patch_size" in said
+    configuration["patch_size"] = [32, 32, 32]
+    warn_of_large_batch(large)
+    assert capsys.readouterr().err == ""

@@ -241,3 +241,15 @@ def test_without_steps_label_maps_keep_their_keys(folder):
     found = postprocess_cases(keys, folder / "raw", folder / "new", {"steps": []}, 1)
     assert found == keys
     assert os.path.samefile(folder / "raw/x.nii.gz", folder / "new/x.nii.gz")
+
+
+@pytest.mark.parametrize("spacing_mm", [0.7, np.float32(0.7), np.nextafter(0.7, 1)])
+def test_a_volume_that_is_the_limit_is_kept_and_filled(spacing_mm):
+    ring = np.ones((3, 3, 12), np.uint8)
+    ring[1, 1, 1:11] = 0  # a hole of 10 voxels
+    volume = float(spacing_mm) ** 3
+    assert apply_steps(ring, [fill((1,), 3.43)], volume).all()
+    assert not apply_steps(ring, [fill((1,), 3.429)], volume).all()
+    bar = 1 - ring
+    assert apply_steps(bar, [drop((1,), 3.43)], volume).sum() == 10
+    assert apply_steps(bar, [drop((1,), 3.431)], volume).sum() == 0

@@ -54,6 +54,12 @@ def test_published_values_that_cannot_be_right_say_so():
         ({"dice": 0.5, "iou": 0.5}, False),  # half of the cases 1, the others 0
         ({"dice": 0.5, "iou": 0.52}, True),
         ({"dice": 1.0, "iou": 1.0}, False),
+        ({"dice": 0.92, "iou": 0.84}, False),  # of 0.9154 and 0.8441, say
+        ({"dice": 0.92, "iou": 0.83}, True),
+        ({"dice": 0.9150, "iou": 0.8441}, False),  # 2 * 0.8441 / 1.8441 = 0.91546
+        ({"dice": 0.9156, "iou": 0.8441}, True),
+        ({"dice": 0.8, "iou": 0.8333}, True),
+        ({"dice": 0.9, "iou": 0.9}, False),  # of 0.94 and 0.89
         ({"dice": 0.5}, False),
         ({"iou": 0.5}, False),
     ],

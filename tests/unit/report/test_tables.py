@@ -21,7 +21,7 @@ PUBLISHED = {
         "source": "Somebody 2020",
         "table": "",
         "split": "test",
-        "results": [{"model": "Net", "label": "a", "values": {"dice": 0.5, "iou": 0.6}}],
+        "results": [{"model": "Net", "label": "a", "values": {"dice": 0.5, "iou": 0.62}}],
     }
 }
 N_CASES = 6
@@ -52,9 +52,10 @@ def written(metrics, tmp_path, make_case):
     return tables, tmp_path / "cases.csv"
 
 
-def summary_of(metrics):
-    groups = {case: case for case in metrics["case"]}
-    summary = summarise(arrange(metrics, list(METRICS)), groups, seed=1)
+def summary_of(metrics, groups=None):
+    groups = groups or {case: case for case in metrics["case"]}
+    penalties = dict.fromkeys(metrics["case"], 50.0)
+    summary = summarise(arrange(metrics, list(METRICS), (), penalties), groups, seed=1)
     return summary.assign(published=np.nan, note="")
 
 
@@ -69,10 +70,30 @@ def test_an_overview_has_a_row_for_each_predictor_and_label_in_their_order(metri
 def test_a_cell_says_what_is_behind_its_number(metrics):
     chosen = (metrics["split"] == "val") & (metrics["label"] == "a")
     metrics.loc[chosen, "hd95"] = [1.0, 2.0, 3.0, 2.0, np.inf, np.nan] * 4
-    cell = overview(summary_of(metrics), "val", ["hd95"], TITLES)["HD95 (mm)"].iloc[0]
-    assert cell.split("\n")[0] == "2.00 ± 0.82"
-    assert " to " in cell.split("\n")[1]
-    assert cell.split("\n")[2:] == ["1 infinite", "1 undefined"]
+    found = overview(summary_of(metrics), "val", ["hd95", "dice"], TITLES).iloc[0]
+    lines = found["HD95 (mm)"].split("\n")
+    assert lines[0] == "2.00 (2.00 to 3.00)"
+    assert lines[1].startswith("penalised mean 11.60, ")
+    assert lines[2:] == ["mean of 4 finite 2.00 ± 0.82", "1 infinite", "1 undefined"]
+    assert "±" in found["Dice"].split("\n")[0]
+    assert " to " in found["Dice"].split("\n")[1]
+
+
+def test_a_cell_gives_the_mean_over_groups_where_they_differ_from_cases(metrics):
+    chosen = (metrics["split"] == "val") & (metrics["label"] == "a")
+    metrics.loc[chosen, "dice"] = [0.2, 0.4, 0.9, 0.9, 0.9, 0.9] * 4
+    groups = {case: "x" if case.endswith(("c0", "c1")) else case for case in metrics["case"]}
+    cell = overview(summary_of(metrics, groups), "val", ["dice"], TITLES)["Dice"].iloc[0]
+    assert cell.split("\n")[0].startswith("0.700 ± ")
+    assert cell.split("\n")[-1] == "of 5 groups 0.780"  # 0.3 and four times 0.9
+
+
+def test_a_published_distance_is_a_mean(metrics):
+    ours = summary_of(metrics)
+    row = {"predictor": "Net", "split": "val", "stage": "raw", "label": "a", "metric": "hd95"}
+    row |= {"mean": 6.6, "published": "paper", "note": ""}
+    found = overview(pd.concat([ours, pd.DataFrame([row])]), "val", ["hd95"], TITLES)
+    assert found.loc["published", "HD95 (mm)"] == "mean 6.60"
 
 
 def test_a_single_label_is_not_repeated_as_all(metrics):
@@ -104,6 +125,13 @@ def test_bands_by_hand(metrics):
     }
 
 
+def test_a_value_that_is_a_limit_of_a_band_to_rounding_is_the_limit(metrics):
+    metrics["iou"] = np.resize([0.1 + 0.6, 0.7 - 1e-12, 0.85 + 1e-12, 0.5 - 1e-12], len(metrics))
+    found = bands(arrange(metrics, ["iou"])[0], RULE, TITLES)
+    assert (found["excellent (> 0.85)"] == "0 (0%)").all()
+    assert (found["poor (< 0.50)"] == "0 (0%)").all()
+
+
 @pytest.mark.parametrize(
     ("value", "metric", "sign", "text"),
     [
@@ -133,12 +161,12 @@ def test_the_summary_is_written_in_every_format(written, tmp_path):
     tables, cases = written
     names = {"csv": "csv", "markdown": "md", "latex": "tex", "html": "html"}
     output = {name: tmp_path / f"summary.{suffix}" for name, suffix in names.items()}
-    summarise_metrics.main(tables, cases, TITLES, "Title", ["b"], 1, RULE, PUBLISHED, output)
+    summarise_metrics.main(tables, cases, TITLES, "Title", ["b"], 1, RULE, 40.0, PUBLISHED, output)
     summary = pd.read_csv(output["csv"], keep_default_na=False, na_values=[""])
     published = summary["published"].notna()
     assert set(summary.loc[~published, "predictor"]) == {"p", "q"}
     assert summary.loc[published, "predictor"].tolist() == ["Net", "Net"]
-    assert summary.loc[published, "note"].str.contains("IoU 0.6 is above Dice 0.5").all()
+    assert summary.loc[published, "note"].str.contains("IoU 0.62 is above Dice 0.5").all()
     assert summary.loc[published, ["n", "ci_low", "fold"]].isna().all(axis=None)
     assert (summary.loc[~published, "n"] == N_CASES).all()
     for name in ("markdown", "latex", "html"):
@@ -146,6 +174,7 @@ def test_the_summary_is_written_in_every_format(written, tmp_path):
         for part in ("Model P", "Cross-validation", "Dice", "0.85", "Somebody 2020"):
             assert part in text, (name, part)
         assert ("No part of the label all: b." in text) == (name != "latex")
+        assert ("an infinite distance counts as 40.0 mm" in text) == (name != "latex")
     assert output["html"].read_text().count("<table") == 8
     assert 'class="published"' in output["html"].read_text()
 
@@ -155,11 +184,14 @@ def test_comparisons_are_written_and_drawn(written, tmp_path, chosen):
     tables, cases = written
     tables = {name: tables[name] for name in chosen}
     output = {"csv": tmp_path / "comparisons.csv", "html": tmp_path / "comparisons.html"}
-    compare_predictors.main(tables, cases, TITLES, "Title", ["b"], 1, output)
+    compare_predictors.main(tables, cases, TITLES, "Title", ["b"], None, output)
     found = pd.read_csv(output["csv"])
     assert len(found) == (4 * 2 * 2 * 3 if chosen == "pq" else 0)
     assert "effect_size" in found
-    assert ("Model P" in output["html"].read_text()) == (chosen == "pq")
+    text = output["html"].read_text()
+    assert ("Model P" in text) == (chosen == "pq")
+    assert ("its steps were chosen on these very cases" in text) == (chosen == "pq")
+    assert ("every group counts the same" in text) == (chosen == "pq")
     plot_comparisons.main(output["csv"], TITLES, tmp_path / "comparisons.png")
     assert (tmp_path / "comparisons.png").stat().st_size > 1000
 
@@ -168,7 +200,7 @@ def test_of_many_pairs_the_clearest_are_drawn():
     n_pairs = MAX_PAIRS + 5
     names = [f"p{number:02}" for number in range(n_pairs)]
     table = pd.DataFrame({"split": "val", "predictor": names, "other": "q", "n_groups": 9})
-    table["median_difference"] = np.linspace(-0.1, 0.1, n_pairs)
+    table["hodges_lehmann"] = np.linspace(-0.1, 0.1, n_pairs)
     table["p"] = table["p_corrected"] = np.linspace(0, 1, n_pairs)
     table = table.assign(ci_low=-0.2, ci_high=0.2)
     axis = draw_comparisons(table, "Dice").axes[0]

@@ -4,7 +4,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from segflow.run import descriptions
 from segflow.run.configuration import Run
 from segflow.run.descriptions import load_descriptions
 from segflow.run.schemas import PROJECT
@@ -220,7 +219,6 @@ def test_select_chooses_targets():
         "dataset": ["hippocampus"],
         "model": ["unet_3d_quick"],
         "predictor": ["e", "unet_3d_quick"],
-        "fold": [2],
     }
 
 
@@ -228,7 +226,7 @@ def test_numbers_of_the_command_line_may_be_text():
     config = configuration(folds=["2", 0], select={"folds": ["2"]})
     run = Run(config)
     assert run.folds == [0, 2]
-    assert run.selected["fold"] == [2]
+    assert run.chosen_folds("unet_2d_quick") == [2]
     with pytest.raises(ValueError, match=r"folds\.0: 'two' is not of type 'integer'"):
         Run(configuration(folds=["two"]))
 
@@ -271,33 +269,25 @@ def test_names_and_folders_of_a_data_set(tmp_path):
     assert elsewhere.raw_folder("hippocampus") == Path(tmp_path)
 
 
-def test_converted_files_depend_on_no_key_of_evaluation_and_no_order_of_keys():
+def test_converted_files_depend_on_no_key_of_evaluation_no_words_and_no_order_of_keys():
     run = Run(configuration())
     dataset = run.datasets["hippocampus"]
-    before = run.description("hippocampus")
+    before = run.converted("hippocampus")
     assert "surface_tolerance_mm" in dataset
     dataset["surface_tolerance_mm"] = 5
     dataset["channels"] = dataset.pop("channels")
-    assert list(run.description("hippocampus").items()) == list(before.items())
+    assert list(run.converted("hippocampus").items()) == list(before.items())
+    dataset |= {"title": "Another", "raw": "elsewhere", "channels": ["T1"]}
+    dataset["labels"] = {"background": 0, "tail": 2, "head": 1}
+    assert run.converted("hippocampus") == before
     dataset["channels"] = ["CT"]
-    assert run.description("hippocampus") != before
+    assert run.converted("hippocampus") != before
 
 
 def test_an_ensemble_gets_a_readable_title():
     run = Run(configuration(ensembles={"both_units": ENSEMBLE}))
     assert run.title("both_units") == "Both units"
     assert run.title("unet_2d_quick") == "2D U-Net, quick schedule"
-
-
-@pytest.fixture
-def project(tmp_path, monkeypatch):
-    """Let descriptions come from a project that holds the shipped ones and may be changed."""
-    monkeypatch.setattr(descriptions, "PROJECT", tmp_path)
-    for kind in ("datasets", "models"):
-        (tmp_path / "config" / kind).mkdir(parents=True)
-        for path in (PROJECT / "config" / kind).glob("*.yaml"):
-            (tmp_path / "config" / kind / path.name).write_text(path.read_text())
-    return tmp_path / "config"
 
 
 MODEL = {"title": "T"}
@@ -454,9 +444,9 @@ def test_regions_are_measured_beside_the_labels(project):
     assert run.tolerances_mm("hippocampus") == tolerances
     del run.datasets["hippocampus"]["surface_tolerance_mm"]
     assert run.tolerances_mm("hippocampus") == {}
-    before = run.description("hippocampus")
+    before = run.converted("hippocampus")
     run.datasets["hippocampus"]["evaluated_regions"] = {}
-    assert run.description("hippocampus") == before
+    assert run.converted("hippocampus") == before
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,24 @@ def test_a_step_asks_for_each_selected_combination():
     assert len(files("predict")) == 2 * len(MODELS)
 
 
+def test_networks_of_all_cases_have_one_fold_and_predict_test_cases(project):
+    description = project / "models/unet_2d_quick.yaml"
+    whole = description.read_text() + "fold: all\n"
+    description.with_name("whole.yaml").write_text(whole)
+    chosen = {"models": [*MODELS, "whole"], "n_folds": 2}
+    trained = [name for name in files("train", **chosen) if "/whole/" in name]
+    assert trained == ["<results>/hippocampus/whole/fold_all/training.json"]
+    assert not [name for name in files("train", **chosen, select={"folds": [1]}) if "whole" in name]
+    ensembles = {"final": {"members": ["whole", MODELS[1]]}}
+    predicted = files("predict", **chosen, ensembles=ensembles)
+    for name in ("whole", "final"):
+        found = [path for path in predicted if f"/{name}/" in path]
+        assert len(found) == 1
+        assert "/test/" in found[0]
+    with pytest.raises(ValueError, match="whole have fold: all, so none has validation cases"):
+        files("train", models=["whole"])
+
+
 def test_models_share_preprocessed_data():
     found = files("preprocess", models=["unet_3d_quick", "nnunet_3d_fullres"])
     folder = "<results>/hippocampus/preprocessed/nnUNetPlans_3d_fullres"

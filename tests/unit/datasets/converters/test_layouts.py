@@ -4,11 +4,11 @@ import csv
 
 import pytest
 
-from conversion import RULE, convert, describe
-from gather_cases import main as gather_cases
+from conversion import RULE, convert, describe, gather
 from inbreast import make_inbreast
 from layouts import BREASTDM_DOUBLES, LAYOUTS
 from make_splits import main as make_splits
+from segflow.datasets.conversion import make_dataset_json
 from segflow.files.content import read_json
 from segflow.run.descriptions import load_descriptions
 from user_layouts import make_adni
@@ -32,13 +32,9 @@ def run(name, folder, published=False, n_folds=2):
     }
     for part in ("train", "test"):
         convert(raw, dataset, folder, part, rule=rule)
-    paths = {part: folder / f"{part}.csv" for part in ("train", "test")}
-    problems = [folder / f"{part}_problems.csv" for part in paths]
-    gather_cases(
-        list(paths.values()), problems, published, folder / "cases.csv", folder / "problems.csv"
-    )
+    gather(folder, published)
     splits = folder / "splits.json"
-    make_splits(paths["train"], None, published, n_folds, 1, splits, folder / "nnunet.json")
+    make_splits(folder / "train.csv", None, published, n_folds, 1, splits, folder / "nnunet.json")
     return read(folder / "cases.csv"), read(folder / "problems.csv"), read_json(splits)
 
 
@@ -98,6 +94,6 @@ def test_one_published_fold_cannot_become_two(tmp_path):
 
 def test_labels_of_brats_2021_become_consecutive(tmp_path):
     run("brats2021", tmp_path)
-    description = read_json(tmp_path / "converted" / "dataset.json")
+    description = make_dataset_json(load_descriptions("dataset")["brats2021"], [])
     assert description["reading"]["label_values"] == {"4": 3}
     assert description["regions_class_order"] == [2, 1, 3]

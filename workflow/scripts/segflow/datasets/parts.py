@@ -13,6 +13,7 @@ from segflow.datasets.sources import (
     folder_state,
     state_of_sources,
 )
+from segflow.files.words import enumerate_some
 
 ASKED_FOR = "kept, because the published split was asked for"
 MARGIN = 1e-9  # of shares of groups: 0.1 of 30 is 3
@@ -216,7 +217,11 @@ def _leaks(cases: list[SourceCase], action: str) -> list[Problem]:
     problems = []
     for group, members in sorted(by_group.items()):
         sides = {split: [case.case for case in members if case.split == split] for split in SPLITS}
-        found = [f"in {split} ({_some(names)})" for split, names in sides.items() if names]
+        found = [
+            f"in {split} ({enumerate_some(names, NAMED)})"
+            for split, names in sides.items()
+            if names
+        ]
         if len(found) > 1:
             patients = {case.patient for case in members}
             who = f"group {group} of {len(patients)} patients"
@@ -225,12 +230,6 @@ def _leaks(cases: list[SourceCase], action: str) -> list[Problem]:
             text = f"published split: {who} is {' and '.join(found)}"
             problems.append(Problem(members[0].case, "", "leak", text, action))
     return problems
-
-
-def _some(names: list[str]) -> str:
-    """Return names for a message, the first of many."""
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
 
 
 def _hold_out(cases: list[SourceCase], rule: PartRule) -> tuple[list[SourceCase], list[Problem]]:

@@ -2,26 +2,35 @@
 
 Intervals are for many columns at once. The resamples depend on the seed and the number of groups
 only: a column has the same interval whatever else is in the table.
+
+Bootstrap-t was chosen by its coverage, measured on normal values and on skewed ones, as Dice is
+(docs/statistics.md holds the numbers, a test repeats them). With five groups or more it holds 95 %
+within two points. With five, BCa intervals hold 83 %, and Student's 89 % where the skew is strong.
+With three or four groups no interval both holds its level on skewed values and is narrower than
+what a metric can be at all: there is none.
 """
 
 from collections.abc import Iterator
 
 import numpy as np
-from scipy.special import ndtr, ndtri
 
 N_RESAMPLES = 9999
 CONFIDENCE = 0.95
-MIN_GROUPS = 3
-CHUNK = 1024  # columns whose resamples are in memory at the same time
+MIN_GROUPS = 5
+BORROWED = 0.02  # observations: more would shorten intervals that hold their level
+CHUNK = 512  # columns whose resamples are in memory at the same time
 N_DRAWN = 5_000_000  # members of resamples that are in memory at the same time
 
 
 def mean_intervals(values: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarray:
-    """Return bias-corrected and accelerated (BCa) intervals of means over cases.
+    """Return bootstrap-t intervals of means over cases.
 
     Whole groups are drawn with replacement. The mean of a resample is over its cases, so a group
-    counts as often as it has cases. Values that are not finite are left out, and with them the
-    groups that have no other.
+    counts as often as it has cases. Its distance from the mean of the data is divided by its
+    standard error, that of a ratio of the sums and sizes of groups (linearised). A resample of
+    groups that are all equal has no spread, though the data have: each borrows a fiftieth of an
+    observation from them. Values that are not finite are left out, and with them the groups that
+    have no other.
 
     Parameters
     ----------
@@ -35,20 +44,15 @@ def mean_intervals(values: np.ndarray, groups: np.ndarray, seed: int) -> np.ndar
     Returns
     -------
     ndarray of float
-        Of shape (2, columns): lower and upper ends of the 95 % intervals. They are NaN with fewer
-        than three groups. If leaving out any group changes nothing (all values are equal, say),
-        both ends are the mean.
+        Of shape (2, columns): lower and upper ends of the 95 % intervals, which may lie beyond
+        what a metric can be. They are NaN with fewer than five groups. If all groups have the same
+        mean, both ends are this mean.
 
     References
     ----------
-    Efron, Better bootstrap confidence intervals, JASA 1987, doi:10.1080/01621459.1987.10478410.
+    Efron and Tibshirani, An introduction to the bootstrap, 1993, section 12.5.
     """
-    _, places = np.unique(groups, return_inverse=True)
-    order = np.argsort(places, kind="stable")
-    starts = np.flatnonzero(np.diff(places[order], prepend=-1))
-    finite = np.isfinite(values)
-    sums = np.add.reduceat(np.where(finite, values, 0.0)[order], starts, axis=0)
-    sizes = np.add.reduceat(finite[order].astype(float), starts, axis=0)
+    sums, sizes = group_sums(values, groups)
     ends = np.full((2, values.shape[1]), np.nan)
     n_groups = (sizes > 0).sum(axis=0)
     for n in np.unique(n_groups[n_groups >= MIN_GROUPS]):
@@ -56,7 +60,7 @@ def mean_intervals(values: np.ndarray, groups: np.ndarray, seed: int) -> np.ndar
         for chunk in np.array_split(columns, -(-len(columns) // CHUNK)):
             used = sizes[:, chunk].T > 0
             shape = (len(chunk), n)
-            ends[:, chunk] = _bca(
+            ends[:, chunk] = _bootstrap_t(
                 sums[:, chunk].T[used].reshape(shape),
                 sizes[:, chunk].T[used].reshape(shape),
                 seed,
@@ -64,45 +68,27 @@ def mean_intervals(values: np.ndarray, groups: np.ndarray, seed: int) -> np.ndar
     return ends
 
 
-def median_intervals(values: np.ndarray, seed: int) -> np.ndarray:
-    """Return percentile intervals of the medians of independent observations.
-
-    A resample's median lies between two places of the sorted values, and which these are does not
-    depend on the values: the places are drawn once for all columns.
+def group_sums(values: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sums of the finite values of each group, and how many these are.
 
     Parameters
     ----------
     values : ndarray of float
-        Of shape (observations, columns); infinite ones are allowed, NaN is not.
-    seed : int
-        Seed of the resamples.
+        Of shape (cases, columns).
+    groups : ndarray
+        Of shape (cases,): the group of each case.
 
     Returns
     -------
-    ndarray of float
-        Of shape (2, columns): lower and upper ends of the 95 % intervals; NaN with fewer than
-        three observations. A median halfway between -inf and inf counts as either, whichever
-        makes the interval wider.
+    sums, sizes : ndarray of float
+        Of shape (groups, columns), the groups sorted by name.
     """
-    n = len(values)
-    ends = np.full((2, values.shape[1]), np.nan)
-    if n < MIN_GROUPS:
-        return ends
-    middle = [(n - 1) // 2, n // 2]
-    low, high = np.concatenate(
-        [np.partition(drawn, middle, axis=1)[:, middle] for drawn in _draw_members(n, seed)]
-    ).T
-    # With 9,999 resamples the ends are order statistics, with no interpolation between them.
-    tail = round((1 - CONFIDENCE) / 2 * (N_RESAMPLES + 1))
-    kept = [tail - 1, N_RESAMPLES - tail]
-    ordered = np.sort(values.T, axis=1)
-    for chunk in np.array_split(np.arange(values.shape[1]), -(-values.shape[1] // CHUNK)):
-        with np.errstate(invalid="ignore"):
-            medians = (ordered[chunk][:, low] + ordered[chunk][:, high]) / 2
-        for end, place, unknown in zip(ends, kept, (-np.inf, np.inf), strict=True):
-            filled = np.where(np.isnan(medians), unknown, medians)
-            end[chunk] = np.partition(filled, place, axis=1)[:, place]
-    return ends
+    _, places = np.unique(groups, return_inverse=True)
+    order = np.argsort(places, kind="stable")
+    starts = np.flatnonzero(np.diff(places[order], prepend=-1))
+    finite = np.isfinite(values)
+    sums = np.add.reduceat(np.where(finite, values, 0.0)[order], starts, axis=0)
+    return sums, np.add.reduceat(finite[order].astype(float), starts, axis=0)
 
 
 def _draw_members(n: int, seed: int) -> Iterator[np.ndarray]:
@@ -113,42 +99,47 @@ def _draw_members(n: int, seed: int) -> Iterator[np.ndarray]:
         yield generator.integers(n, size=(min(size, N_RESAMPLES - start), n))
 
 
-def _resample_means(sums: np.ndarray, sizes: np.ndarray, seed: int) -> np.ndarray:
-    """Return the sorted means of all resamples, of shape (columns, resamples)."""
+def _bootstrap_t(sums: np.ndarray, sizes: np.ndarray, seed: int) -> np.ndarray:
+    """Return the ends for sums and sizes of groups, both of shape (columns, groups)."""
     n = sums.shape[1]
-    equal = np.ptp(sizes) == 0  # resamples are then as large as the data: half of the work
+    size = sizes.sum(axis=1)
+    mean = sums.sum(axis=1) / size
+    residuals = sums - mean[:, None] * sizes
+    variance = (residuals**2).sum(axis=1) / (n - 1)
+    ends = np.stack([mean, mean])
+    varied = np.sqrt(variance) > 1e-12 * np.abs(sums).max(axis=1)
+    if not varied.any():
+        return ends
+    kept = np.sort(_ratios(residuals[varied], sizes[varied], variance[varied], seed), axis=1)
+    error = np.sqrt(n * variance[varied]) / size[varied]
+    tail = round((1 - CONFIDENCE) / 2 * (N_RESAMPLES + 1))
+    ends[0, varied] -= kept[:, N_RESAMPLES - tail] * error
+    ends[1, varied] -= kept[:, tail - 1] * error
+    return ends
+
+
+def _ratios(
+    residuals: np.ndarray, sizes: np.ndarray, variance: np.ndarray, seed: int
+) -> np.ndarray:
+    """Return how many standard errors the mean of each resample lies from that of the data.
+
+    Residuals are sums of groups less the mean times their sizes, of shape (columns, groups); the
+    ratios are of shape (columns, resamples).
+    """
+    n = residuals.shape[1]
+    equal = np.ptp(sizes) == 0  # resamples are then as large as the data: less than half the work
     blocks = []
     for members in _draw_members(n, seed):
         places = members + n * np.arange(len(members))[:, None]
         counts = np.bincount(places.ravel(), minlength=n * len(members)).reshape(-1, n)
         counts = counts.T.astype(float)
-        drawn = sizes.sum(axis=1, keepdims=True) if equal else sizes @ counts
-        blocks.append((sums @ counts) / drawn)
-    return np.sort(np.concatenate(blocks, axis=1), axis=1)
-
-
-def _bca(sums: np.ndarray, sizes: np.ndarray, seed: int) -> np.ndarray:
-    """Return the ends for sums and sizes of groups, both of shape (columns, groups)."""
-    total, size = sums.sum(axis=1, keepdims=True), sizes.sum(axis=1, keepdims=True)
-    mean = total / size
-    left_out = (total - sums) / (size - sizes)  # the mean without each group: the jackknife
-    deviation = left_out.mean(axis=1, keepdims=True) - left_out
-    variation = (deviation**2).sum(axis=1)
-    varied = np.sqrt(variation) > 1e-12 * np.abs(mean[:, 0])
-    ends = np.repeat(mean.T, 2, axis=0)
-    if not varied.any():
-        return ends
-    sums, sizes, mean = sums[varied], sizes[varied], mean[varied]
-    skew = (deviation[varied] ** 3).sum(axis=1) / (6 * variation[varied] ** 1.5)
-    means = _resample_means(sums, sizes, seed)
-    rounding = 1e-12 * np.abs(mean)  # resamples that equal the data must count as equal
-    below = (means < mean - rounding).mean(axis=1) + (means <= mean + rounding).mean(axis=1)
-    bias = ndtri(below / 2)
-    for end, tail in zip(ends, ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2), strict=True):
-        shifted = bias + ndtri(tail)
-        place = ndtr(bias + shifted / (1 - skew * shifted)) * (N_RESAMPLES - 1)
-        floor = place.astype(int)
-        rows, part = np.arange(len(means)), place - floor
-        ceiling = np.minimum(floor + 1, N_RESAMPLES - 1)
-        end[varied] = means[rows, floor] * (1 - part) + means[rows, ceiling] * part
-    return ends
+        moved = residuals @ counts
+        squares = residuals**2 @ counts
+        if equal:
+            squares -= moved**2 / n
+        else:
+            mean = moved / (sizes @ counts)
+            squares += mean * (mean * (sizes**2 @ counts) - 2 * ((residuals * sizes) @ counts))
+        spread = np.maximum(squares, 0) + BORROWED * variance[:, None]
+        blocks.append(moved / np.sqrt(n * spread / (n - 1 + BORROWED)))
+    return np.concatenate(blocks, axis=1)

@@ -5,11 +5,12 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtr
+from scipy.special import ndtr, ndtri
 from scipy.stats import rankdata
 from statsmodels.stats.multitest import multipletests
 
-from segflow.evaluation.bootstrap import mean_intervals, median_intervals
+from segflow.evaluation.bootstrap import CONFIDENCE, mean_intervals
+from segflow.evaluation.metrics import METRICS
 from segflow.evaluation.summaries import ALL, STAGES, SplitMetrics, mean_of_defined, quantiles
 
 # What is tested, with the value of a perfect result. Few metrics keep the family of tests small.
@@ -19,25 +20,36 @@ N_EXACT = 50
 KEYS = ["split", "stage", "metric", "predictor", "other", "label"]
 COLUMNS = [
     *KEYS,
-    *("n", "n_one_undefined", "n_groups", "mean_difference", "median_difference"),
-    *("ci_low", "ci_high", "statistic", "p", "p_corrected", "effect_size"),
+    *("n", "n_one_undefined", "n_groups", "n_finite", "mean_difference", "penalised_difference"),
+    *("median_difference", "hodges_lehmann", "ci_low", "ci_high"),
+    *("statistic", "p", "p_corrected", "effect_size"),
     *("wins", "ties", "losses", "method"),
 ]
 READING = (
     "A small p says that differences so much to one side would be rare if neither predictor were "
     "better. It does not say that the difference is large enough to matter, and a large p does not "
-    "say that two predictors are equally good. The networks of different folds share most of their "
-    "training cases, so on validation cases p is approximate."
+    "say that two predictors are equally good."
+)
+ON_VALIDATION = (
+    "On the cross-validation cases p is approximate, for the networks of different folds share "
+    "most of their training cases, and after post-processing it is optimistic for predictors whose "
+    "post-processing helps: its steps were chosen on these very cases. Only the test cases had no "
+    "part in any choice."
 )
 METHOD = (
-    "Each cell: median difference, its 95 % bootstrap interval (percentiles), corrected p, effect "
-    "size r, and the groups in which the first is better : equal : worse. A group is a patient, or "
-    "near-duplicates; its differences are averaged. The test is Wilcoxon's signed-rank test: ties "
-    "are left out, p is exact with at most 50 other groups and a normal approximation beyond; "
-    "Holm's correction is over all pairs and labels of one metric in one split and stage. r is the "
-    "rank-biserial correlation: 1 if the first is better in every group, -1 if the other is. Where "
-    "both masks are empty for one predictor only, it is right and its value counts as perfect; a "
-    "case in which they are for both is left out."
+    "Each cell: the Hodges-Lehmann estimate of the difference, its 95 % interval, the median "
+    "difference, of distances also the mean difference with infinite ones penalised, corrected p, "
+    "effect size r, and the groups in which the first is better : equal : worse. A group is a "
+    "patient, or near-duplicates; its differences are averaged, and every group counts the same, "
+    "where the summary's means give every case the same weight. The test is Wilcoxon's signed-rank "
+    "test: ties are left out, p is exact with at most 50 other groups and a normal approximation "
+    "beyond; Holm's correction is over all pairs and labels of one metric in one split and stage, "
+    "identical hypotheses counting once. The Hodges-Lehmann estimate is the median of the means of "
+    "all pairs of differences; its interval holds what this test would not reject, and needs six "
+    "groups. r is the rank-biserial correlation: 1 if the first is better in every group that is "
+    "no tie, -1 if the other is; wins and ties beside it say how many these are. Where both masks "
+    "are empty for one predictor only, it is right and its value counts as perfect; a case in "
+    "which they are for both is left out."
 )
 
 
@@ -67,7 +79,7 @@ def differences(first: np.ndarray, second: np.ndarray, perfect: float) -> np.nda
 
 
 def compare(
-    splits: list[SplitMetrics], better: dict[str, str], groups: dict[str, str], seed: int
+    splits: list[SplitMetrics], better: dict[str, str], groups: dict[str, str]
 ) -> pd.DataFrame:
     """Compare all pairs of predictors.
 
@@ -84,8 +96,6 @@ def compare(
         Which values of each metric are better.
     groups : dict of str to str
         Group of each case.
-    seed : int
-        Seed of the bootstrap.
 
     Returns
     -------
@@ -95,14 +105,16 @@ def compare(
         is defined for one of the two at least, ``n_one_undefined`` those in which it is for one
         only: both masks are empty for one predictor, which is right, and the other one predicts
         what is not there. The undefined value then counts as a perfect one. Cases that are
-        undefined for both are left out. Differences are the first minus the other: mean over the
-        finite ones of ``n_groups`` groups, median over all with its 95 % interval. ``statistic``
-        is the smaller sum of ranks, ``p_corrected`` Holm's p over pairs and labels. Wins and
-        losses are those of the first predictor, in groups, and ``effect_size`` is positive where
-        it is better.
+        undefined for both are left out. Differences are the first minus the other, over
+        ``n_groups`` groups: mean over the ``n_finite`` finite ones; of distances the mean over
+        all, infinite distances penalised; median over all; Hodges-Lehmann's estimate over all with
+        its 95 % interval (see `hodges_lehmann`). ``statistic`` is the smaller sum of ranks,
+        ``p_corrected`` Holm's p over pairs and labels, in which identical hypotheses count once,
+        such as ``all`` of a single label. Wins and losses are those of the first predictor, in
+        groups, and ``effect_size`` is positive where it is better.
     """
     tables = [
-        _compare_metric(split, stage, metric, better, groups, seed)
+        _compare_metric(split, stage, metric, better, groups)
         for split in splits
         if len(split.predictors) > 1
         for stage in range(len(split.stages))
@@ -118,15 +130,19 @@ def _compare_metric(
     metric: int,
     better: dict[str, str],
     groups: dict[str, str],
-    seed: int,
 ) -> pd.DataFrame:
     """Return the part of the table that is one family of tests."""
     name = split.metrics[metric]
     pairs = np.array(list(combinations(range(len(split.predictors)), 2)))
     first, second = (split.values[side, stage, :, :, metric] for side in pairs.T)
     found = differences(first, second, PERFECT[name])
+    capped = split.penalised()[:, stage, :, :, metric]
+    penalised = differences(*(capped[side] for side in pairs.T), PERFECT[name])
     lone = np.isnan(first) != np.isnan(second)
-    found = np.concatenate([found, _mean(found[:, :, split.averaged], 2)[:, :, None]], axis=2)
+    found, penalised = (
+        np.concatenate([kind, _mean(kind[:, :, split.averaged], 2)[:, :, None]], axis=2)
+        for kind in (found, penalised)
+    )
     lone_in_mean = lone[:, :, split.averaged].any(axis=2, keepdims=True)
     lone = np.concatenate([lone, lone_in_mean], axis=2)
     averaged = np.moveaxis(_group_means(found, split.cases, groups), 1, 0)
@@ -140,13 +156,34 @@ def _compare_metric(
     ).assign(
         n=(~np.isnan(found)).sum(axis=1).ravel(),
         n_one_undefined=lone.sum(axis=1).ravel(),
-        **_statistics(averaged.reshape(len(averaged), -1), better[name], seed),
+        **_statistics(averaged.reshape(len(averaged), -1), better[name]),
+        penalised_difference=np.nan,
         p_corrected=np.nan,
     )
-    known = table["p"].notna()
-    if known.any():
-        table.loc[known, "p_corrected"] = multipletests(table.loc[known, "p"], method="holm")[1]
+    if METRICS[name].infinite:
+        of_groups = _group_means(penalised, split.cases, groups)
+        table["penalised_difference"] = mean_of_defined(of_groups, axis=1).ravel()
+    hypotheses = _hypotheses(split, stage, metric, pairs)
+    tested = ~(table["p"].isna() | hypotheses.duplicated())
+    if tested.any():
+        corrected = multipletests(table.loc[tested, "p"], method="holm")[1]
+        table["p_corrected"] = hypotheses.map(dict(zip(hypotheses[tested], corrected, strict=True)))
     return table[COLUMNS]
+
+
+def _hypotheses(split: SplitMetrics, stage: int, metric: int, pairs: np.ndarray) -> pd.Series:
+    """Return a key of each pair and label; those whose values all agree are one hypothesis.
+
+    So is `all` of one label with this label, a region with the label that it consists of, and a
+    pair with another one of predictors that say the same.
+    """
+    values = split.values[:, stage, :, :, metric]
+    together = mean_of_defined(values[:, :, split.averaged], axis=2)[:, :, None]
+    values = np.round(np.concatenate([values, together], axis=2), 10)
+    values[np.isnan(values)] = np.nan  # which has several bit patterns
+    keys = [[column.tobytes() for column in own.T] for own in values]
+    sides = [zip(keys[first], keys[second], strict=True) for first, second in pairs]
+    return pd.Series([frozenset(both) for labels in sides for both in labels])
 
 
 def changes(splits: list[SplitMetrics], groups: dict[str, str], seed: int) -> pd.DataFrame:
@@ -243,25 +280,73 @@ def _chances(doubled_ranks: tuple[int, ...]) -> np.ndarray:
     return chances / 2.0 ** len(doubled_ranks)
 
 
-def _statistics(values: np.ndarray, better: str, seed: int) -> dict[str, np.ndarray | list]:
+def hodges_lehmann(differences: np.ndarray) -> tuple[float, float, float]:
+    """Estimate the centre of symmetry of differences, with the interval that fits the test.
+
+    Parameters
+    ----------
+    differences : ndarray of float
+        Of shape (observations,), without NaN; two infinite ones of both signs have the mean 0.
+
+    Returns
+    -------
+    estimate : float
+        The median of the means of all pairs, each difference with itself included; NaN if there
+        is none. Exchanged signs exchange its sign.
+    low, high : float
+        The 95 % interval: the values that the signed-rank test of the others minus this value
+        would not reject at 5 %, exact with at most 50 differences without ties and no narrower
+        with them, else by the normal approximation. NaN with fewer than six differences, of which
+        the most extreme are not rare enough.
+
+    References
+    ----------
+    Hodges and Lehmann, Estimates of location based on rank tests, Annals of Mathematical
+    Statistics 1963, doi:10.1214/aoms/1177704172.
+    """
+    n = len(differences)
+    if n == 0:
+        return np.nan, np.nan, np.nan
+    with np.errstate(invalid="ignore"):
+        means = np.concatenate(
+            [(differences[place:] + difference) / 2 for place, difference in enumerate(differences)]
+        )
+    means[np.isnan(means)] = 0.0
+    depth = _depth(n)
+    ends = [depth, len(means) - 1 - depth] if depth >= 0 else []
+    means = np.partition(means, [*((len(means) - 1) // 2, len(means) // 2), *ends])
+    estimate = quantiles(means[(len(means) - 1) // 2 : len(means) // 2 + 1, None], 0.5)[0]
+    return estimate, *(means[ends] if ends else (np.nan, np.nan))
+
+
+@lru_cache(maxsize=256)
+def _depth(n: int) -> int:
+    """Return the largest sum of ranks that rejects at 5 % on one side of two; -1 if none does."""
+    tail = (1 - CONFIDENCE) / 2
+    if n <= N_EXACT:
+        chances = np.cumsum(_chances(tuple(range(2, 2 * n + 1, 2)))[::2])
+        return int(np.searchsorted(chances, tail * (1 + 1e-9), side="right")) - 1
+    spread = np.sqrt(n * (n + 1) * (2 * n + 1) / 24)
+    return int(n * (n + 1) / 4 + ndtri(tail) * spread)
+
+
+def _statistics(values: np.ndarray, better: str) -> dict[str, np.ndarray | list]:
     """Return the statistics of differences of shape (groups, columns); NaN is left out."""
     known = ~np.isnan(values)
     n_groups = known.sum(axis=0)
-    intervals = np.full((2, values.shape[1]), np.nan)
-    for n in np.unique(n_groups):
-        columns = np.flatnonzero(n_groups == n)
-        chosen = values.T[columns][known.T[columns]].reshape(len(columns), n)
-        intervals[:, columns] = median_intervals(chosen.T, seed)
-    tests = [signed_rank(column[own]) for column, own in zip(values.T, known.T, strict=True)]
-    statistic, p, effect, method = zip(*tests, strict=True)
+    columns = [column[own] for column, own in zip(values.T, known.T, strict=True)]
+    statistic, p, effect, method = zip(*map(signed_rank, columns), strict=True)
+    estimate, low, high = zip(*map(hodges_lehmann, columns), strict=True)
     above, below = (values > 0).sum(axis=0), (values < 0).sum(axis=0)
     sign = 1 if better == "higher" else -1
     return {
         "n_groups": n_groups,
+        "n_finite": np.isfinite(values).sum(axis=0),
         "mean_difference": mean_of_defined(np.where(np.isfinite(values), values, np.nan), axis=0),
         "median_difference": quantiles(values, 0.5),
-        "ci_low": intervals[0],
-        "ci_high": intervals[1],
+        "hodges_lehmann": estimate,
+        "ci_low": low,
+        "ci_high": high,
         "statistic": statistic,
         "p": p,
         "effect_size": sign * np.array(effect),

@@ -25,7 +25,10 @@ import numpy as np
 from scipy.spatial import cKDTree
 from skimage.measure import marching_cubes
 
+from segflow.images.sizes import at_most, image_axes
+
 PERCENTILE = 0.95  # of HD95
+ROUNDING = 1e-7  # of a share of the area: spacings are floats of 32 bits
 NEAR = 16  # voxels to which the tree is asked first
 MANY_FAR = 10_000  # distant elements: asking the tree for these takes up to some seconds
 
@@ -58,13 +61,13 @@ class Surface:
 
     def within(self, tolerance_mm: float) -> float:
         """Return the area that lies within a distance of the other surface."""
-        return float(self.sizes[self.distances_mm <= tolerance_mm].sum())
+        return float(self.sizes[at_most(self.distances_mm, tolerance_mm)].sum())
 
     def percentile(self, share: float) -> float:
         """Return the distance that a share of the area does not exceed."""
         order = np.lexsort((self.sizes, self.distances_mm))
         reached = np.cumsum(self.sizes[order]) / self.size
-        index = min(np.searchsorted(reached, share), len(order) - 1)
+        index = min(np.searchsorted(reached, share - ROUNDING), len(order) - 1)
         return float(self.distances_mm[order[index]])
 
 
@@ -73,18 +76,22 @@ def surface_metrics(
     prediction: np.ndarray,
     spacing_mm: tuple[float, ...],
     tolerance_mm: float | None,
+    axes: tuple[int, ...] | None = None,
 ) -> dict[str, float]:
     """Compare the surfaces of two masks.
 
     Parameters
     ----------
     reference, prediction : ndarray of bool
-        Masks of the same shape (z, y, x). With z = 1 they are pictures: contours take the place of
-        surfaces, and the spacing along z does not count.
+        Masks of the same shape (z, y, x).
     spacing_mm : tuple of float
         Distance of neighbouring voxels along (z, y, x).
     tolerance_mm : float or None
         Deviation that is acceptable; None if nothing is known about it.
+    axes : tuple of int or None
+        Axes along which the image extends; see `segflow.images.sizes.image_axes`. If there are
+        two, contours take the place of surfaces, and the spacing along the third does not count.
+        None if the masks are the whole image: a part of it does not tell.
 
     Returns
     -------
@@ -96,7 +103,7 @@ def surface_metrics(
         from the other than the tolerance, 0 to 1; NaN without a tolerance. If one mask is empty
         the distances are inf and ``nsd`` is 0; if both are, all are NaN.
     """
-    pair = surface_distances(reference, prediction, spacing_mm)
+    pair = surface_distances(reference, prediction, spacing_mm, axes)
     if not any(len(surface.sizes) for surface in pair):
         return dict.fromkeys(("hd", "hd95", "assd", "masd", "nsd"), np.nan)
     nsd = np.nan
@@ -114,12 +121,17 @@ def surface_metrics(
 
 
 def surface_distances(
-    reference: np.ndarray, prediction: np.ndarray, spacing_mm: tuple[float, ...]
+    reference: np.ndarray,
+    prediction: np.ndarray,
+    spacing_mm: tuple[float, ...],
+    axes: tuple[int, ...] | None = None,
 ) -> tuple[Surface, Surface]:
     """Return the surfaces of reference and prediction; see `surface_metrics` and `Surface`."""
-    if reference.shape[0] == 1:
-        reference, prediction, spacing_mm = reference[0], prediction[0], spacing_mm[1:]
-    sizes = element_sizes(tuple(spacing_mm))
+    axes = image_axes(reference.shape) if axes is None else axes
+    flat = tuple({0, 1, 2} - {*axes})
+    reference, prediction = reference.any(flat), prediction.any(flat)
+    spacing_mm = tuple(spacing_mm[axis] for axis in axes)
+    sizes = element_sizes(spacing_mm)
     shape = tuple(length + 1 for length in reference.shape)
     codes = [neighbour_codes(mask).ravel() for mask in (reference, prediction)]
     # Codes of no and of all voxels, 0 and the largest, hold no surface.

@@ -5,8 +5,12 @@ from dataclasses import dataclass
 
 import cc3d
 import numpy as np
+from scipy.optimize import linear_sum_assignment
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 
 from segflow.evaluation.metrics import ratio
+from segflow.images.sizes import at_least
 
 
 def lesion_columns(flat: bool) -> list[str]:
@@ -28,7 +32,7 @@ class LesionRule:
     threshold : float
         Least overlap of a match. Components that share no voxel never match.
     min_volume_mm3 : float
-        Components below this volume (area in mm2, for 2D images) are no lesions, in the reference
+        Components below this volume (area in mm2, in a flat image) are no lesions, in the reference
         and in the prediction alike. 0 keeps all.
     """
 
@@ -45,7 +49,9 @@ def match_lesions(
     prediction_sizes: np.ndarray,
     rule: LesionRule,
 ) -> np.ndarray:
-    """Match lesions of reference and prediction one to one, largest overlap first.
+    """Match as many lesions of reference and prediction one to one as can be.
+
+    Of all ways to match that many, it is one with the largest sum of overlaps.
 
     Parameters
     ----------
@@ -62,23 +68,43 @@ def match_lesions(
     Returns
     -------
     ndarray of int
-        Of shape (m, 2): the matched pairs by descending overlap. Of equal overlaps the lower
-        reference index comes first, then the lower prediction index; the order of `pairs` does
-        not matter.
+        Of shape (m, 2): the matched pairs, sorted. Their number depends on nothing but the
+        overlaps; the order of `pairs` does not matter.
     """
     pairs, shared = np.reshape(pairs, (-1, 2)), np.asarray(shared)
     scores = overlap_of(
         rule.overlap, shared, reference_sizes[pairs[:, 0]], prediction_sizes[pairs[:, 1]]
     )
-    order = np.lexsort((pairs[:, 1], pairs[:, 0], -scores))
-    order = order[(scores[order] >= rule.threshold) & (shared[order] > 0)]
-    matched, taken = [], (set(), set())
-    for pair in pairs[order].tolist():
-        if pair[0] not in taken[0] and pair[1] not in taken[1]:
-            matched.append(pair)
-            taken[0].add(pair[0])
-            taken[1].add(pair[1])
-    return np.array(matched, dtype=np.intp).reshape(-1, 2)
+    kept = (scores >= rule.threshold) & (shared > 0)
+    pairs, scores = pairs[kept], scores[kept]
+    order = np.lexsort((pairs[:, 1], pairs[:, 0]))
+    pairs, scores = pairs[order], scores[order]
+    alone = [np.bincount(side)[side] == 1 for side in pairs.T]
+    free = alone[0] & alone[1]  # most lesions have one candidate, whose only one they are
+    chosen = [pairs[free]]
+    pairs, scores = pairs[~free], scores[~free]
+    for block in _linked(pairs):
+        rows, columns = (np.unique(side, return_inverse=True)[1] for side in pairs[block].T)
+        # A pair more is worth more than any overlaps; nothing is no pair.
+        gain = np.zeros((rows.max() + 1, columns.max() + 1))
+        gain[rows, columns] = scores[block] / scores[block].max() + min(gain.shape)
+        taken = np.zeros(gain.shape, bool)
+        taken[linear_sum_assignment(gain, maximize=True)] = True
+        chosen.append(pairs[block][taken[rows, columns]])
+    matched = np.concatenate(chosen).astype(np.intp)
+    return matched[np.lexsort((matched[:, 1], matched[:, 0]))]
+
+
+def _linked(pairs: np.ndarray) -> list[np.ndarray]:
+    """Return the places of pairs that hang together by the lesions that they share."""
+    if not len(pairs):
+        return []
+    rows, columns = (np.unique(side, return_inverse=True)[1] for side in pairs.T)
+    n_rows, n = rows.max() + 1, rows.max() + columns.max() + 2
+    links = csr_array((np.ones(len(pairs), bool), (rows, n_rows + columns)), shape=(n, n))
+    part = connected_components(links, directed=False)[1][rows]
+    order = np.argsort(part, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(part[order])) + 1)
 
 
 def overlap_of(
@@ -115,9 +141,10 @@ def lesion_metrics(n_matched: int, n_reference: int, n_prediction: int) -> dict[
 def compare_lesions(
     reference: np.ndarray,
     prediction: np.ndarray,
-    voxel_mm3: float,
+    voxel_size: float,
     rule: LesionRule,
     flat: bool = False,
+    thickness_mm: float = 1.0,
 ) -> tuple[dict[str, float], list[dict]]:
     """Find and match the lesions of a label of one case.
 
@@ -126,12 +153,14 @@ def compare_lesions(
     reference, prediction : ndarray of bool
         Masks of the same shape (z, y, x). Voxels are connected through faces, edges and corners
         (26 neighbours; 8 in 2D).
-    voxel_mm3 : float
-        Volume of a voxel in mm3, or area of a pixel in mm2.
+    voxel_size : float
+        Volume of a voxel in mm3, or area in mm2 in a flat image.
     rule : LesionRule
         What counts as a lesion, and as found.
     flat : bool
-        Whether sizes are areas.
+        Whether all images of the table are flat, and sizes in it areas.
+    thickness_mm : float
+        Of a flat image whose lesions stand in a table of volumes.
 
     Returns
     -------
@@ -143,7 +172,7 @@ def compare_lesions(
         ``area_mm2``, ``matched``: number of the other kind's lesion that it is matched with, and
         Dice and IoU of the two; NaN for a lesion without a match.
     """
-    smallest = rule.min_volume_mm3 / voxel_mm3
+    smallest = rule.min_volume_mm3 / voxel_size
     (truth, sizes), (guess, other_sizes) = (
         label_lesions(mask, smallest) for mask in (reference, prediction)
     )
@@ -158,7 +187,8 @@ def compare_lesions(
     for kind, own, own_sizes in (("reference", 0, sizes), ("prediction", 1, other_sizes)):
         partners = {pair[own]: pair for pair in map(tuple, matched.tolist())}
         for index, size in enumerate(own_sizes.tolist()):
-            values = [kind, index + 1, size * voxel_mm3, math.nan, math.nan, math.nan]
+            volume = size * voxel_size * thickness_mm
+            values = [kind, index + 1, volume, math.nan, math.nan, math.nan]
             if pair := partners.get(index):
                 counts = common[pair], sizes[pair[0]], other_sizes[pair[1]]
                 scores = [float(overlap_of(name, *counts)) for name in ("dice", "iou")]
@@ -175,7 +205,7 @@ def label_lesions(mask: np.ndarray, smallest: float) -> tuple[np.ndarray, np.nda
     mask : ndarray of bool
         Of shape (z, y, x).
     smallest : float
-        Voxels of the smallest component that counts.
+        Voxels of the smallest component that counts; a volume in voxels, hence no integer.
 
     Returns
     -------
@@ -191,7 +221,7 @@ def label_lesions(mask: np.ndarray, smallest: float) -> tuple[np.ndarray, np.nda
     components = components[tuple(slice(0, size) for size in mask.shape)]
     sizes = np.bincount(components[mask])[1:]
     order = np.argsort(-sizes, kind="stable")
-    order = order[sizes[order] >= smallest]
+    order = order[at_least(sizes[order], smallest)]
     numbers = np.zeros(len(sizes) + 1, np.uint32)
     numbers[order + 1] = np.arange(1, len(order) + 1)
     return numbers[components], sizes[order]

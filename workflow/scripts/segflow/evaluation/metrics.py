@@ -13,11 +13,23 @@ CHUNK = 1 << 20  # voxels that are counted at a time: what fits into the cache o
 
 @dataclass(frozen=True)
 class Metric:
-    """How a metric is shown, and whether ``higher`` or ``lower`` values are better."""
+    """How a metric is shown, and what is good.
+
+    Parameters
+    ----------
+    title, unit : str
+        For readers.
+    better : {'higher', 'lower'}
+        Which values are better.
+    infinite : bool
+        Whether values may be infinite. A mean over the finite ones would be better the more
+        objects are missed, so the median over all is what such a metric is judged by.
+    """
 
     title: str
     unit: str
     better: str
+    infinite: bool = False
 
 
 METRICS = {
@@ -28,19 +40,21 @@ METRICS = {
     "f1": Metric("F1", "", "higher"),
     "specificity": Metric("Specificity", "", "higher"),
     "accuracy": Metric("Accuracy", "", "higher"),
-    "relative_volume_difference": Metric("Relative volume difference", "", "lower"),
+    "relative_volume_difference": Metric("Relative volume difference", "", "lower", True),
     "volume_difference_ml": Metric("Volume difference", "mL", "lower"),
     "area_difference_mm2": Metric("Area difference", "mm²", "lower"),
-    "hd": Metric("HD", "mm", "lower"),
-    "hd95": Metric("HD95", "mm", "lower"),
-    "assd": Metric("ASSD", "mm", "lower"),
-    "masd": Metric("MASD", "mm", "lower"),
+    "hd": Metric("HD", "mm", "lower", True),
+    "hd95": Metric("HD95", "mm", "lower", True),
+    "assd": Metric("ASSD", "mm", "lower", True),
+    "masd": Metric("MASD", "mm", "lower", True),
     "nsd": Metric("NSD", "", "higher"),
     "lesion_precision": Metric("Lesion precision", "", "higher"),
     "lesion_recall": Metric("Lesion recall", "", "higher"),
     "lesion_f1": Metric("Lesion F1", "", "higher"),
     "lesion_fp": Metric("False positive lesions", "lesions", "lower"),
 }
+DISTANCES = [name for name, metric in METRICS.items() if metric.unit == "mm"]
+SHARES = [name for name, metric in METRICS.items() if metric.better == "higher"]  # 0 to 1
 COUNTS = ["tp", "fp", "fn", "tn"]
 LESION_COUNTS = ["lesion_tp", "lesion_fn"]  # their false positives are a metric
 VOLUMES = ["reference_ml", "prediction_ml"]

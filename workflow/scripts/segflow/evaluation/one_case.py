@@ -11,6 +11,7 @@ from segflow.evaluation.lesions import LesionRule, compare_lesions
 from segflow.evaluation.metrics import joint_histogram, overlap
 from segflow.files.labels import Labels, blank_ignored, foreground, foreground_values
 from segflow.images.nifti import describe_difference, read_labels
+from segflow.images.sizes import image_axes, voxel_size
 
 Box = tuple[slice, slice, slice]
 
@@ -80,18 +81,22 @@ def evaluate_case(
     maps = _crop(truth, guess, np.min_scalar_type(declared[-1]))
     del truth, guess
     boxes = [find_objects(label_map, declared[-1]) for label_map in maps]
-    voxel_mm3 = float(np.prod(grid.spacing_mm[1:] if settings.flat else grid.spacing_mm))
+    axes, size = image_axes(grid.shape), voxel_size(grid)
+    # Among volumes, a flat image is one slice of its thickness.
+    thickness_mm = 1.0 if settings.flat else float(np.prod(grid.spacing_mm)) / size
+    unit = size if settings.flat else size * thickness_mm / 1000
     metrics, lesions = {}, []
     for name, members in foreground(settings.labels).items():
         box = _join([found[value - 1] for found in boxes for value in members])
         masks = [_mask(label_map[box], members) for label_map in maps]
-        size = voxel_mm3 if settings.flat else voxel_mm3 / 1000
         metrics[name] = {
-            **overlap(histogram, members, size, settings.flat),
-            **surface_metrics(*masks, grid.spacing_mm, settings.tolerances_mm.get(name)),
+            **overlap(histogram, members, unit, settings.flat),
+            **surface_metrics(*masks, grid.spacing_mm, settings.tolerances_mm.get(name), axes),
         }
         if settings.lesions and name in settings.lesions.labels:
-            found, rows = compare_lesions(*masks, voxel_mm3, settings.lesions, settings.flat)
+            found, rows = compare_lesions(
+                *masks, size, settings.lesions, settings.flat, thickness_mm
+            )
             metrics[name] |= found
             lesions += [{"label": name, **row} for row in rows]
     return metrics, lesions

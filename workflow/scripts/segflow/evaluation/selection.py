@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from segflow.evaluation.metrics import Metric
-from segflow.evaluation.summaries import STAGES, SplitMetrics, mean_of_defined
+from segflow.evaluation.summaries import STAGES, SplitMetrics, mean_of_defined, quantiles
 
 
 @dataclass(frozen=True)
@@ -21,15 +21,26 @@ class Candidate:
     values : ndarray of float
         Its metric in each case, the mean over the labels in which it is defined. NaN where it is
         defined in none; infinite distances are infinite.
+    penalised : ndarray of float or None
+        The same with infinite distances penalised, label by label; NaN where no penalty is known.
+        None for a metric that is never infinite.
     """
 
     predictor: str
     stage: str
     n_members: int
     values: np.ndarray
+    penalised: np.ndarray | None = None
+
+    def estimate(self, cases: np.ndarray | slice = slice(None)) -> dict[str, float | int | None]:
+        """Return what its metric is over some cases; see the function of this name."""
+        penalised = None if self.penalised is None else self.penalised[cases]
+        return estimate(self.values[cases], penalised)
 
 
-def list_candidates(split: SplitMetrics, n_members: dict[str, int]) -> list[Candidate]:
+def list_candidates(
+    split: SplitMetrics, n_members: dict[str, int], infinite: bool = False
+) -> list[Candidate]:
     """Return all predictors and stages of a split that holds one metric.
 
     Parameters
@@ -38,45 +49,69 @@ def list_candidates(split: SplitMetrics, n_members: dict[str, int]) -> list[Cand
         See `segflow.evaluation.summaries.arrange`.
     n_members : dict of str to int
         Number of models of each predictor.
+    infinite : bool
+        Whether the metric may be infinite.
     """
-    values = mean_of_defined(split.values[..., split.averaged, 0], axis=3)
+    values, penalised = (
+        mean_of_defined(kind[..., split.averaged, 0], axis=3)
+        for kind in (split.values, split.penalised())
+    )
     return [
-        Candidate(predictor, stage, n_members[predictor], values[row, column])
+        Candidate(
+            predictor,
+            stage,
+            n_members[predictor],
+            values[row, column],
+            penalised[row, column] if infinite else None,
+        )
         for row, predictor in enumerate(split.predictors)
         for column, stage in enumerate(split.stages)
     ]
 
 
-def estimate(values: np.ndarray) -> dict[str, float | int | None]:
+def estimate(
+    values: np.ndarray, penalised: np.ndarray | None = None
+) -> dict[str, float | int | None]:
     """Return the mean of a metric over the cases in which it is finite, and the counts of cases.
 
     Parameters
     ----------
     values : ndarray of float
         One value a case.
+    penalised : ndarray of float or None
+        The values of a metric that may be infinite, with infinite ones penalised.
 
     Returns
     -------
     dict
         ``n``, the cases in which the metric is defined; ``n_undefined``; ``n_infinite``, which are
-        among the ``n``; and ``mean`` over the rest, None without any.
+        among the ``n``; and ``mean`` over the rest. Of a metric that may be infinite, before the
+        mean, the ``median`` over the ``n``, in which infinite values count, and the
+        ``penalised_mean`` over them. None where there is no number, or it is infinite.
     """
     finite = np.isfinite(values)
     undefined = int(np.isnan(values).sum())
-    return {
+    found: dict[str, float | int | None] = {
         "n": len(values) - undefined,
         "n_undefined": undefined,
         "n_infinite": len(values) - undefined - int(finite.sum()),
-        "mean": float(values[finite].mean()) if finite.any() else None,
     }
+    if penalised is not None:
+        found["median"] = _finite(quantiles(values[:, None], 0.5)[0] if len(values) else np.nan)
+        found["penalised_mean"] = _finite(mean_of_defined(penalised, axis=0))
+    return found | {"mean": _finite(mean_of_defined(values[finite], axis=0))}
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
 
 
 def rank(candidates: list[Candidate], cases: np.ndarray, better: str) -> list[Candidate]:
     """Return the candidates from the best to the worst.
 
-    Fewer cases with an infinite distance go first, for there an object was missed altogether;
-    then the better mean. Of equal ones that with fewer members goes first, then the first name,
-    then the raw stage.
+    The better mean goes first. Of metrics that may be infinite it is the better median, in which
+    infinite values count, then the better penalised mean, then fewer infinite values. Of equal
+    ones that with fewer members goes first, then the first name, then the raw stage.
 
     Parameters
     ----------
@@ -90,10 +125,12 @@ def rank(candidates: list[Candidate], cases: np.ndarray, better: str) -> list[Ca
     sign = -1 if better == "higher" else 1
 
     def place(candidate: Candidate) -> tuple:
-        found = estimate(candidate.values[cases])
-        mean = np.inf if found["mean"] is None else round(sign * found["mean"], 12)
+        found = candidate.estimate(cases)
+        names = ("mean",) if candidate.penalised is None else ("median", "penalised_mean")
+        values = [found[name] for name in names]
+        worth = [np.inf if value is None else round(sign * value, 12) for value in values]
         stage = STAGES.index(candidate.stage)
-        return found["n_infinite"], mean, candidate.n_members, candidate.predictor, stage
+        return *worth, found["n_infinite"], candidate.n_members, candidate.predictor, stage
 
     return sorted(candidates, key=place)
 
@@ -122,13 +159,16 @@ def cross_fit(candidates: list[Candidate], folds: list[str], better: str) -> dic
     fold_of = np.array(folds)
     if len(set(folds)) < 2:
         return None
-    values, choices = np.empty(len(folds)), {}
+    infinite = candidates[0].penalised is not None
+    values, penalised, choices = np.empty(len(folds)), np.empty(len(folds)), {}
     for fold in sorted(set(folds)):
         held_out = fold_of == fold
         chosen = rank(candidates, ~held_out, better)[0]
         values[held_out] = chosen.values[held_out]
+        if infinite:
+            penalised[held_out] = chosen.penalised[held_out]
         choices[fold] = {"predictor": chosen.predictor, "stage": chosen.stage}
-    return estimate(values) | {"choices": choices}
+    return estimate(values, penalised if infinite else None) | {"choices": choices}
 
 
 def select_predictor(
@@ -162,14 +202,16 @@ def select_predictor(
     n_members = {predictor: len(models) for predictor, models in members.items()}
     found = {split.split: split for split in splits}
     folds = found["val"].folds if "val" in found else []
-    candidates = list_candidates(found["val"], n_members) if folds else []
+    candidates = list_candidates(found["val"], n_members, metric.infinite) if folds else []
     ranking = rank(candidates, np.ones(len(folds), bool), metric.better)
-    if not ranking or estimate(ranking[0].values)["mean"] is None:
+    if not ranking or all(candidate.estimate()["mean"] is None for candidate in ranking):
         raise ValueError(f"selection.metric: {name} is finite in no validation case")
     best = ranking[0]
     tested = [
-        estimate(candidate.values)
-        for candidate in (list_candidates(found["test"], n_members) if "test" in found else [])
+        candidate.estimate()
+        for candidate in (
+            list_candidates(found["test"], n_members, metric.infinite) if "test" in found else []
+        )
         if (candidate.predictor, candidate.stage) == (best.predictor, best.stage)
     ]
     choice = {
@@ -178,22 +220,27 @@ def select_predictor(
         "members": members[best.predictor],
         "metric": name,
         "better": metric.better,
-        "in_sample": estimate(best.values),
+        "in_sample": best.estimate(),
         "cross_fitted": cross_fit(candidates, folds, metric.better),
         "test": tested[0] if tested else None,
     }
     return choice | {
-        "note": describe_choice(choice, len(ranking), metric),
+        "note": describe_choice(choice, _count_different(ranking), metric),
         "ranking": [
             {
                 "predictor": candidate.predictor,
                 "stage": candidate.stage,
                 "n_members": candidate.n_members,
-                **estimate(candidate.values),
+                **candidate.estimate(),
             }
             for candidate in ranking
         ],
     }
+
+
+def _count_different(candidates: list[Candidate]) -> int:
+    """Count candidates; those that are equal in every case, as without any step, are one."""
+    return len({tuple(np.nan_to_num(one.values, nan=-1.0).tolist()) for one in candidates})
 
 
 def describe_choice(choice: dict, n_candidates: int, metric: Metric) -> str:
@@ -204,14 +251,15 @@ def describe_choice(choice: dict, n_candidates: int, metric: Metric) -> str:
     choice : dict
         See `select_predictor`.
     n_candidates : int
-        Number of candidates.
+        Number of different candidates.
     metric : Metric
         The metric.
     """
+    n_cases, figure = choice["in_sample"]["n"], "median" if metric.infinite else "mean"
     sentences = [
-        f"{choice['predictor']} ({choice['stage']}) has the best mean {metric.title} of "
-        f"{n_candidates} candidates on the {choice['in_sample']['n']} validation cases: "
-        f"{_number(choice['in_sample'], metric)}.",
+        f"{choice['predictor']} ({choice['stage']}) has the best {figure} {metric.title} of "
+        f"{_counted(n_candidates, 'different candidate')} on the "
+        f"{_counted(n_cases, 'validation case')}: {_number(choice['in_sample'], metric)}.",
         "It was chosen and measured on the same cases, so this number is optimistic, and the more "
         "so the more candidates there are and the fewer cases.",
     ]
@@ -234,14 +282,32 @@ def describe_choice(choice: dict, n_candidates: int, metric: Metric) -> str:
             )
     if choice["test"] is not None:
         sentences.append(
-            f"On the {choice['test']['n']} test cases, which had no part in any choice, it is "
-            f"{_number(choice['test'], metric)}."
+            f"On the {_counted(choice['test']['n'], 'test case')}, which had no part in any "
+            f"choice, it is {_number(choice['test'], metric)}."
         )
     return " ".join(sentences)
 
 
+def _counted(number: int, noun: str) -> str:
+    """Return a number of things in words."""
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
 def _number(found: dict, metric: Metric) -> str:
-    """Return a mean with its unit, and how many cases it leaves out."""
-    text = "undefined" if found["mean"] is None else f"{found['mean']:.4f} {metric.unit}".strip()
-    infinite = found["n_infinite"]
-    return f"{text} ({infinite} infinite left out)" if infinite else text
+    """Return the number that decides, with its unit; of distances what belongs to it, too."""
+
+    def text(name: str) -> str:
+        return f"{found[name]:.4f} {metric.unit}".strip()
+
+    if not metric.infinite:
+        return "undefined" if found["mean"] is None else text("mean")
+    if found["n"] == 0:
+        return "undefined"
+    infinite, finite = found["n_infinite"], found["n"] - found["n_infinite"]
+    beside = [f"{infinite} of {found['n']} infinite"] if infinite else []
+    if found["penalised_mean"] is not None:
+        beside.append(f"penalised mean {text('penalised_mean')}")
+    if finite:
+        beside.append(f"mean of the {finite} finite {text('mean')}")
+    middle = "infinite" if found["median"] is None else text("median")
+    return f"{middle} ({'; '.join(beside)})"

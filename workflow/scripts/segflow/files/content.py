@@ -72,6 +72,12 @@ def setting_damage_aside() -> Iterator[None]:
 PARTIAL = ".partial."  # part of the name of every file that is being written
 
 
+def remove_partial(folder: Path) -> None:
+    """Remove what killed writers left in a folder that nobody else writes to."""
+    for path in folder.glob(f".*{PARTIAL}*"):
+        path.unlink()
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give the block a temporary path beside `path` that replaces it at the end.

@@ -19,6 +19,15 @@ def foreground(labels: Labels) -> dict[str, list[int]]:
     }
 
 
+def label_values(labels: Labels) -> list:
+    """Return the values without the names: sorted or, of regions, in their order.
+
+    The order of regions is that of a network's outputs.
+    """
+    values = list(labels.values())
+    return values if any(isinstance(value, list) for value in values) else sorted(values)
+
+
 def foreground_values(labels: Labels) -> list[int]:
     """Return all values but 0 that a predicted label map may hold, sorted."""
     return sorted({value for values in foreground(labels).values() for value in values})

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from segflow.files.content import PARTIAL, read_json, write_json
+from segflow.files.content import read_json, remove_partial, write_json
 
 
 class Ledger:
@@ -64,8 +64,7 @@ class Ledger:
         Only the one job that fills the folder may call this.
         """
         for folder in (self.folder, self.records):
-            for path in folder.glob(f".*{PARTIAL}*"):
-                path.unlink()
+            remove_partial(folder)
         known = set(cases)
         for path in sorted(self.records.glob("*.json")):
             if path.stem in known:

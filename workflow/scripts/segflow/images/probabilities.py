@@ -105,7 +105,7 @@ def save_probabilities(path: Path, probabilities: np.ndarray, with_background: b
     Raises
     ------
     ValueError
-        If a probability is NaN or outside 0 to 1.
+        If a probability is NaN or outside 0 to 1, that of the background included.
     """
     kept = probabilities[1:] if with_background else probabilities
     shape = kept.shape[1:]
@@ -123,7 +123,8 @@ def save_probabilities(path: Path, probabilities: np.ndarray, with_background: b
         )
         for place, box in tile_boxes(shape):
             where = (slice(None), *box)
-            found = _quantised(kept[where], path)
+            _check_range(probabilities[where], path)
+            found = _quantised(kept[where])
             levels[where] = found
             together = found.sum(0, dtype=np.int64) if with_background else found
             peaks[place] = together.max()
@@ -171,11 +172,15 @@ def read_probabilities(path: Path) -> np.ndarray:
     )
 
 
-def _quantised(probabilities: np.ndarray, path: Path) -> np.ndarray:
-    """Return the levels of probabilities as uint16; what rounding put above one is cut off."""
+def _check_range(probabilities: np.ndarray, path: Path) -> None:
+    """Refuse what is no probability; rounding may put some a little above one."""
     low, high = float(probabilities.min()), float(probabilities.max())
     if not (low >= 0 and high <= 1 + 1e-3):
         raise ValueError(f"{path}: probabilities must be from 0 to 1, found {low} to {high}")
+
+
+def _quantised(probabilities: np.ndarray) -> np.ndarray:
+    """Return the levels of probabilities as uint16; what rounding put above one is cut off."""
     levels = np.minimum(probabilities, 1, dtype=np.float32)
     levels *= LEVELS
     return np.rint(levels, out=levels).astype(np.uint16, order="C")  # as blosc2 needs it

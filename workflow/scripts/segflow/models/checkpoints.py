@@ -1,26 +1,25 @@
 """Checkpoints of a training: their names, whole or not at all, and with which one it goes on."""
 
-import os
 import random
+import shutil
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from segflow.files.content import content_key, replacing
 from segflow.models.trust import load_checkpoint
 
 FINAL, LATEST, BEST = "checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_best.pth"
+ASIDE = "aside"  # begins the name of a folder that nnU-Net does not take for a fold
 
 
 def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write a checkpoint; a reader sees the old one or the new one, never a part."""
-    temporary = path.with_suffix(".partial")
-    with temporary.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        torch.save(state, temporary)
 
 
 def read_checkpoint(path: Path) -> dict | None:
@@ -52,6 +51,43 @@ def find_start(folder: Path, identity: dict[str, str]) -> Path | None:
             print(f"{path}: made from other {', '.join(changed)}; training starts anew")
             del usable[path]
     return max(usable, key=lambda path: usable[path]["position"], default=None)
+
+
+def set_aside(folder: Path, forget: bool = False) -> None:
+    """Move what was trained to a folder beside it, named after what it was made from.
+
+    Parameters
+    ----------
+    folder : Path
+        nnU-Net's folder of the fold. Without a checkpoint it is removed.
+    forget : bool
+        Whether `take_back` shall not find it.
+    """
+    states = (read_checkpoint(path) for path in (folder / FINAL, folder / LATEST, folder / BEST))
+    state = next(filter(None, states), None)
+    if state is None and not any(folder.glob("*.pth")):
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    wanted = _aside(folder, state["identity"] if state else {})
+    if forget:
+        wanted = wanted.with_name(f"{wanted.name}_forgotten")
+    names = chain([wanted.name], (f"{wanted.name}_{number}" for number in count(2)))
+    target = next(path for path in map(wanted.with_name, names) if not path.exists())
+    folder.replace(target)
+    print(f"{folder}: what was trained there before is kept as {target.name}", flush=True)
+
+
+def take_back(folder: Path, identity: dict[str, str]) -> None:
+    """Bring back what was set aside of a training that is made from the same, if anything was."""
+    source = _aside(folder, identity)
+    if source.exists():
+        set_aside(folder)
+        source.replace(folder)
+        print(f"{folder}: {source.name} was made from the same; taken back", flush=True)
+
+
+def _aside(folder: Path, identity: dict[str, str]) -> Path:
+    return folder.with_name(f"{ASIDE}_{folder.name}_{content_key(identity)[:8]}")
 
 
 def random_states(device: torch.device) -> dict[str, Any]:

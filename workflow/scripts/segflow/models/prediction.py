@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from segflow.files.content import (
     read_own_json,
 )
 from segflow.files.ledger import Ledger
+from segflow.files.words import counted
 from segflow.images.orientation import reorient
 from segflow.images.probabilities import save_probabilities
 from segflow.models.preprocessing import (
@@ -26,6 +27,7 @@ from segflow.models.preprocessing import (
     load_preprocessed,
     stored_orientation,
 )
+from segflow.models.progress import Pace
 from segflow.models.trust import check_architecture, load_checkpoint
 
 if TYPE_CHECKING:
@@ -199,6 +201,24 @@ def _exporting(device: torch.device, threads: int) -> Iterator:
             waiting.popleft().result()
 
 
+@contextmanager
+def first_said(predictor: "nnUNetPredictor", data: np.ndarray, n_cases: int) -> Iterator[None]:
+    """Say how long the case takes that the block predicts, if it takes long."""
+    patch = predictor.configuration_manager.patch_size
+    spatial = data.shape[1:]
+    # In 2D each slice is a window of its own; small images are padded to the patch.
+    padded = (*spatial[: -len(patch)], *map(max, spatial[-len(patch) :], patch))
+    n_windows = len(predictor._internal_get_sliding_window_slicers(padded))
+    axes = predictor.allowed_mirroring_axes if predictor.use_mirroring else ()
+    n_steps = n_windows * 2 ** len(axes or ()) * len(predictor.list_of_parameters)
+    pace = Pace(f"predict: the first of {counted(n_cases, 'case')}", n_steps)
+    hook = predictor.network.register_forward_hook(lambda *_: pace.step())
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
 def predict_fold(
     load: Callable[[], "nnUNetPredictor"],
     keys: dict[str, str],
@@ -245,5 +265,7 @@ def predict_fold(
                 path = str(previous / f"{case}.b2nd")
                 segmentation = blosc2.open(path, mode="r", dparams={"nthreads": 1})[:]
                 data = add_previous_stage(data, segmentation, predictor)
-            logits = predictor.predict_logits_from_preprocessed_data(torch.from_numpy(data)).cpu()
+            with first_said(predictor, data, len(waiting)) if case == waiting[0] else nullcontext():
+                logits = predictor.predict_logits_from_preprocessed_data(torch.from_numpy(data))
+            logits = logits.cpu()
             submit(export, logits, properties, case)

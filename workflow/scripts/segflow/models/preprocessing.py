@@ -13,6 +13,8 @@ from segflow.files.content import (
     content_key,
     naming_full_disk,
 )
+from segflow.files.labels import label_values
+from segflow.files.ledger import Ledger
 from segflow.jobs.workers import count_workers, finish_cases
 
 PROCEDURE = 1  # move it when preprocessed data would differ
@@ -32,11 +34,12 @@ def preprocessed_folder(results: Path, nnunet_name: str, name: str, part: str) -
     return results / "nnUNet_preprocessed" / nnunet_name / folder
 
 
-def preprocessing_key(plans: PlansManager, configuration: str, dataset_json: dict) -> str:
+def preprocessing_key(plans: PlansManager, configuration: str, labels: list | dict) -> str:
     """Return a key of everything in the plans that preprocessed data depend on.
 
-    The intensities of the fingerprint count only for channels that are normalised with them, so
-    that a new case of an MRI set leaves the others as they are.
+    It holds the values of the labels; once it held their names, too. The intensities of the
+    fingerprint count only for channels that are normalised with them, so that a new case of an
+    MRI set leaves the others as they are.
     """
     chosen = plans.get_configuration(configuration).configuration
     intensities = {
@@ -60,7 +63,7 @@ def preprocessing_key(plans: PlansManager, configuration: str, dataset_json: dic
         {name: chosen[name] for name in names},
         plans.transpose_forward,
         intensities,
-        dataset_json["labels"],
+        labels,
         *[name for name in [plans.plans.get("image_reader_writer")] if name != PLAIN_READER],
     )
 
@@ -99,8 +102,16 @@ def preprocess_cases(
     dict of str to str
         The key of the content of each case.
     """
-    plans_key = preprocessing_key(plans, configuration, dataset_json)
+    labels = dataset_json["labels"]
+    plans_key, former_key = (
+        preprocessing_key(plans, configuration, part) for part in (label_values(labels), labels)
+    )
     keys = {case.case: content_key(plans_key, case.content) for case in cases}
+    ledger = Ledger(target)
+    for case in cases:  # a key that a training was made with stays
+        former = content_key(former_key, case.content)
+        if ledger.find(case.case, former) is not None:
+            keys[case.case] = former
     spacing = plans.get_configuration(configuration).spacing
     largest = max((_megabytes(case, spacing, dataset_json) for case in cases), default=1)
     work = partial(

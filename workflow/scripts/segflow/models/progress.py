@@ -1,7 +1,11 @@
 """How far a training is: the table ``progress.csv``, one row an epoch, and its line for people."""
 
 import csv
+import sys
+import time
 from pathlib import Path
+
+from segflow.files.cases import write_rows
 
 COLUMNS = [
     "epoch",  # from 0
@@ -16,6 +20,7 @@ COLUMNS = [
 # Columns as they were called when there was one score only.
 FORMER = {"pseudo_dice": "score", "ema_pseudo_dice": "score_average"}
 FORMER_NAME = "pseudo Dice"
+PACE_SECONDS = 10.0
 
 Row = dict[str, str]
 
@@ -40,12 +45,7 @@ def read_progress(path: Path) -> list[Row]:
 
 def write_progress(path: Path, rows: list[Row]) -> None:
     """Write the rows of a training, atomically."""
-    temporary = path.with_suffix(".partial")
-    with temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
-    temporary.replace(path)
+    write_rows(path, rows, COLUMNS)
 
 
 def enter_epoch(path: Path, values: dict[str, float | str]) -> None:
@@ -74,6 +74,39 @@ def describe_epoch(name: str, n_epochs: int, values: dict[str, float | str]) -> 
         f"{values['score_name']} {values['score']:.3f} (average {values['score_average']:.3f})  "
         f"{values['seconds']:.1f} s, {_duration(remaining)} left"
     )
+
+
+class Pace:
+    """Says once how long something takes, as soon as this can be told.
+
+    Parameters
+    ----------
+    what : str
+        What takes so long.
+    n_steps : int
+        Steps that it has. The first one, which warms up, does not count if there are others.
+    """
+
+    def __init__(self, what: str, n_steps: int):
+        self.what = what
+        self.n_steps = n_steps
+        self.n_done = 0
+        self.begin = time.monotonic()
+        self.warm = self.begin
+        self.is_said = False
+
+    def step(self) -> None:
+        """Note that a step is done; say the pace when enough time has passed."""
+        now = time.monotonic()
+        self.n_done += 1
+        if self.n_done == 1:
+            self.warm = now
+        if self.is_said or now - self.begin < PACE_SECONDS:
+            return
+        counted = self.n_done - 1
+        each = (now - self.warm) / counted if counted else now - self.begin
+        print(f"{self.what} takes about {_duration(each * self.n_steps)}", file=sys.stderr)
+        self.is_said = True
 
 
 def _duration(seconds: float) -> str:

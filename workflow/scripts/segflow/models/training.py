@@ -1,8 +1,9 @@
 """Training of one fold of one model, resumed only if everything it was made from is the same."""
 
+import math
 import os
 import platform
-import shutil
+import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,13 +11,18 @@ from typing import TYPE_CHECKING
 import psutil
 import torch
 
-from segflow.files.content import (
-    content_key,
-    file_sha256,
-)
+from segflow.files.content import content_key, file_sha256, remove_partial
 from segflow.jobs.distributed import run_ranks
-from segflow.models.checkpoints import BEST, FINAL, find_start, read_checkpoint
+from segflow.models.checkpoints import (
+    BEST,
+    FINAL,
+    find_start,
+    read_checkpoint,
+    set_aside,
+    take_back,
+)
 from segflow.models.loading import check_shared_memory, patch_megabytes, plan_loading
+from segflow.models.model_plans import resumable
 from segflow.models.progress import read_progress
 
 if TYPE_CHECKING:
@@ -24,9 +30,10 @@ if TYPE_CHECKING:
 
 PROCEDURE = 1  # move it when a training would come out differently
 TRAINER = "SegflowTrainer"
+MANY_VOXELS = 500_000  # of a batch: an iteration of nnU-Net's network takes seconds on a few cores
 
 
-def fold_folder(results: Path, nnunet_name: str, plans: dict, fold: int) -> Path:
+def fold_folder(results: Path, nnunet_name: str, plans: dict, fold: int | str) -> Path:
     """Return nnU-Net's folder of one trained fold."""
     settings = plans["segflow"]
     model = f"{TRAINER}__{settings['model']}__{settings['configuration']}"
@@ -70,15 +77,15 @@ def training_identity(
         raise ValueError(f"cases of the fold are not preprocessed: {', '.join(missing[:5])}")
     settings = plans["segflow"]
     configuration = plans["configurations"][settings["configuration"]]
-    resumable = {k: v for k, v in settings["training"].items() if k != "checkpoint_minutes"}
+    training = resumable(settings["training"])
     if n_gpus > 1:
-        resumable["n_gpus"] = n_gpus
+        training["n_gpus"] = n_gpus
     data = {name: [keys[name], previous.get(name)] for name in (*fold["train"], *fold["val"])}
     return {
         "data": content_key(data),
         "split": content_key(fold),
         "plans": content_key(settings["configuration"], configuration),
-        "settings": content_key(resumable),
+        "settings": content_key(training),
         "seed": str(settings["seed"]),
         "procedure": str(PROCEDURE),
     }
@@ -108,6 +115,8 @@ def use_threads(
         If the shared memory is too small for the batches of the workers.
     """
     torch.set_num_threads(threads if device == "cpu" else 1)
+    if device == "cpu":
+        warn_of_large_batch(plans)
     workers = 0
     if device != "cpu":
         settings = plans["segflow"]
@@ -128,7 +137,7 @@ def use_threads(
 def run_trainer(
     nnunet_name: str,
     plans: dict,
-    fold: int,
+    fold: int | str,
     identity: dict,
     start: Path | None,
     device: torch.device,
@@ -153,15 +162,15 @@ def train_fold(
     results: Path,
     nnunet_name: str,
     plans: dict,
-    fold: int,
+    fold: int | str,
     identity: dict,
     device: torch.device,
     n_gpus: int = 1,
 ) -> Path:
     """Train a fold to its end and return its folder.
 
-    A finished training with the same identity is left as it is, an interrupted one goes on, any
-    other is removed and started anew.
+    A finished training with the same identity is left as it is, an interrupted one goes on, also
+    if it was set aside; any other is set aside and the training starts anew.
 
     Raises
     ------
@@ -169,13 +178,16 @@ def train_fold(
         If a signal stops it; the next call goes on from there.
     """
     folder = fold_folder(results, nnunet_name, plans, fold)
-    finished = read_checkpoint(folder / FINAL)
-    if finished and finished["identity"] == identity and (folder / BEST).exists():
+    remove_partial(folder)
+    start = find_start(folder, identity)
+    if start is None and not _is_finished(folder, identity):
+        take_back(folder, identity)
+        start = find_start(folder, identity)
+    if _is_finished(folder, identity):
         print(f"{folder / FINAL}: made from the same data, plans and settings; nothing to train")
         return folder
-    start = find_start(folder, identity)
     if start is None:
-        shutil.rmtree(folder, ignore_errors=True)
+        set_aside(folder)
     else:
         print(f"{start}: training goes on from here", flush=True)
     arguments = (nnunet_name, plans, fold, identity, start)
@@ -184,6 +196,27 @@ def train_fold(
     else:
         run_trainer(*arguments, device)
     return folder
+
+
+def warn_of_large_batch(plans: dict) -> None:
+    """Say on standard error that a batch is large for a CPU, and what makes it smaller."""
+    settings = plans["segflow"]
+    configuration = plans["configurations"][settings["configuration"]]
+    patch, batch_size = configuration["patch_size"], configuration["batch_size"]
+    if math.prod(patch) * batch_size > MANY_VOXELS:
+        print(
+            f"config/models/{settings['model']}.yaml: patches of {'x'.join(map(str, patch))}, "
+            f"{batch_size} in a batch, were planned for a GPU and take long on a CPU; "
+            "planning.gpu_memory_gb, or overrides.patch_size and overrides.batch_size, make them "
+            "smaller",
+            file=sys.stderr,
+        )
+
+
+def _is_finished(folder: Path, identity: dict[str, str]) -> bool:
+    """Say whether a training with this identity came to its end."""
+    finished = read_checkpoint(folder / FINAL)
+    return bool(finished) and finished["identity"] == identity and (folder / BEST).exists()
 
 
 def check_n_gpus(n_gpus: int, plans: dict, wanted: str) -> None:

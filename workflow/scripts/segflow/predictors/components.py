@@ -15,7 +15,8 @@ import numpy as np
 
 from segflow.files.content import replacing
 from segflow.files.labels import Labels, blank_ignored, foreground_values
-from segflow.images.nifti import Grid, describe_difference, read_labels
+from segflow.images.nifti import describe_difference, read_labels
+from segflow.images.sizes import image_axes, voxel_size
 
 Box = tuple[slice, slice, slice]
 
@@ -26,7 +27,7 @@ class Pieces:
 
     Components are connected through faces, edges and corners (26 neighbours; 8 in 2D). A hole is
     a component of the background through faces (6 neighbours; 4 in 2D) that does not reach the
-    border of the image; an image of one slice has no border along z.
+    border of the image; a flat image has no border along its axis of one voxel.
 
     Parameters
     ----------
@@ -65,7 +66,7 @@ class CaseTable:
         Of shape (k, 3): a piece of the prediction, a piece of the reference, and the voxels that
         they share.
     voxel_mm3 : float
-        Volume of a voxel; of a 2D image, whose spacing along z is 1, the area in mm2.
+        Volume of a voxel; of a flat image the area in mm2.
     """
 
     prediction: Pieces
@@ -74,18 +75,13 @@ class CaseTable:
     voxel_mm3: float
 
 
-def voxel_volume_mm3(grid: Grid) -> float:
-    """Return the volume of a voxel in mm3; for 2D images, whose spacing along z is 1, in mm2."""
-    return float(np.prod(grid.spacing_mm))
-
-
 def find_pieces(label_map: np.ndarray, with_holes: bool = True) -> tuple[np.ndarray, Box, Pieces]:
     """Find the components and holes of a label map.
 
     Parameters
     ----------
     label_map : ndarray of int
-        Of shape (z, y, x), background 0; one slice is a 2D image.
+        Of shape (z, y, x), background 0; with an axis of one voxel it is flat.
     with_holes : bool
         Whether to look for holes.
 
@@ -104,7 +100,7 @@ def find_pieces(label_map: np.ndarray, with_holes: bool = True) -> tuple[np.ndar
     numbers, n_components = _connect(inner, 26)
     n_holes = 0
     if with_holes and n_components:
-        n_holes = _number_holes(inner, numbers, n_components, flat=len(label_map) == 1)
+        n_holes = _number_holes(inner, numbers, n_components, image_axes(label_map.shape))
     n = n_components + n_holes
     pairs, counts = count_pairs(numbers, inner)
     inside = pairs[:, 0] > 0
@@ -201,7 +197,7 @@ def read_table(reference: Path, prediction: Path, labels: Labels) -> CaseTable:
         if not np.issubdtype(array.dtype, np.integer):
             raise ValueError(f"{path}: holds {array.dtype} values, a label map holds integers")
     blank_ignored(labels, truth, guess)
-    table = compare_pieces(guess, truth, voxel_volume_mm3(grid))
+    table = compare_pieces(guess, truth, voxel_size(grid))
     declared = foreground_values(labels)
     for path, pieces in ((reference, table.reference), (prediction, table.prediction)):
         if strange := sorted({*pieces.values.tolist()} - {*declared}):
@@ -243,7 +239,9 @@ def _connect(array: np.ndarray, connectivity: int) -> tuple[np.ndarray, int]:
     )
 
 
-def _number_holes(inner: np.ndarray, numbers: np.ndarray, n_components: int, flat: bool) -> int:
+def _number_holes(
+    inner: np.ndarray, numbers: np.ndarray, n_components: int, axes: tuple[int, ...]
+) -> int:
     """Add the numbers of the holes, after those of the components, and return how many."""
     empty = inner == 0
     for axis in range(3):
@@ -253,7 +251,7 @@ def _number_holes(inner: np.ndarray, numbers: np.ndarray, n_components: int, fla
     # there is only background, or the border itself.
     is_hole = np.ones(count + 1, bool)
     is_hole[0] = False
-    for axis in range(1 if flat else 0, 3):
+    for axis in axes:
         for face in (0, -2):
             is_hole[np.unique(np.moveaxis(background, axis, 0)[face])] = False
     found = np.flatnonzero(is_hole)
@@ -281,7 +279,7 @@ def _take_labels(numbers: np.ndarray, values: np.ndarray, is_hole: np.ndarray) -
 def _at_border(numbers: np.ndarray, box: Box, shape: tuple[int, ...], n: int) -> np.ndarray:
     """Return which of n pieces reach the border of the image."""
     found = np.zeros(n + 1, bool)
-    for axis in range(1 if shape[0] == 1 else 0, 3):
+    for axis in image_axes(shape):
         planes = np.moveaxis(numbers, axis, 0)
         if len(planes) and box[axis].start == 0:
             found[np.unique(planes[0])] = True

@@ -6,8 +6,8 @@ from pathlib import Path
 from segflow.files.code import module_key
 from segflow.files.content import content_key, place_file
 from segflow.images.nifti import SUFFIX, read_labels, write_image
+from segflow.images.sizes import voxel_size
 from segflow.jobs.workers import finish_cases
-from segflow.predictors.components import voxel_volume_mm3
 from segflow.predictors.steps import Step, apply_steps, read_steps
 
 
@@ -51,7 +51,7 @@ def _postprocess_case(
     before = source / path.name
     if steps:
         label_map, grid = read_labels(before)
-        after = apply_steps(label_map, steps, voxel_volume_mm3(grid))
+        after = apply_steps(label_map, steps, voxel_size(grid))
         if after is not label_map:
             write_image(path, after, grid)
             return [path]

@@ -13,10 +13,12 @@ from pathlib import Path
 import numpy as np
 from scipy.sparse import csr_array
 
+from segflow.evaluation.bootstrap import mean_intervals
 from segflow.evaluation.lesions import LesionRule, match_lesions
 from segflow.files.code import module_key
 from segflow.files.content import content_key, file_sha256
 from segflow.files.labels import Labels, foreground
+from segflow.images.sizes import TOLERANCE, at_least, at_most
 from segflow.jobs.workers import finish_cases
 from segflow.predictors.components import CaseTable, load_table, read_table, save_table
 from segflow.predictors.steps import (
@@ -35,7 +37,6 @@ from segflow.predictors.steps import (
 
 N_DROP, N_FILL = 16, 12  # thresholds that are tried at a time
 N_PARTS = 5  # for cross-fitting, where there is one fold only
-N_RESAMPLES = 2000
 TABLE_BYTES = 20  # of memory for each voxel of a case, measured with labels everywhere
 COLUMNS = [
     "case",
@@ -58,8 +59,9 @@ class Search:
     objective : {'dice', 'lesion_f1', 'mixed'}
         What is to rise: the mean Dice, the mean F1 of the detection of lesions, or the mean of
         both.
-    adopt : {'cross_fitted', 'in_sample'}
-        Whether steps are adopted only if their cross-fitted gain is positive, or at once.
+    adopt : {'confirmed', 'cross_fitted', 'in_sample'}
+        Whether steps are adopted only if the interval of their cross-fitted gain is above 0 and the
+        cross-fitted mean Dice of no label falls; if the gain is positive; or at once.
     operations : tuple of str
         Operations to try.
     largest : tuple of int
@@ -69,7 +71,7 @@ class Search:
     """
 
     objective: str = "dice"
-    adopt: str = "cross_fitted"
+    adopt: str = "confirmed"
     operations: tuple[str, ...] = FILLS + REMOVALS
     largest: tuple[int, ...] = (1, 2, 3)
     seed: int = 0
@@ -201,7 +203,7 @@ class Cohort:
         places, large = [], []
         for components, n in kinds:
             place = np.full(n, -1)
-            large.append(components.volume_mm3 >= self.rule.min_volume_mm3)
+            large.append(at_least(components.volume_mm3, self.rule.min_volume_mm3))
             kept = large[-1][components.number]
             place[components.members[kept]] = components.number[kept]
             places.append(place)
@@ -325,9 +327,9 @@ def search(
         the adopted ones, all of these or none; ``trials``: what each candidate was worth when its
         turn came; ``gain``: the change of the objective, ``in_sample`` (chosen and measured on
         the same cases, hence too good), ``cross_fitted`` (each fold measured with what the other
-        folds would choose; None if there is one group only), its 95 % bootstrap interval ``ci``,
-        and the Dice of each label before and after; ``parts``: what would be chosen for each
-        held-out part.
+        folds would choose; None if there is one group only), its 95 % interval ``ci`` (None with
+        fewer than five groups), and the Dice of each label before and after; ``parts``: what
+        would be chosen for each held-out part.
 
     Notes
     -----
@@ -358,7 +360,7 @@ def search(
     }
     if chosen_for:
         gain["cross_fitted"] = _rise(what.objective, before, held_out)
-        gain["ci"] = _bootstrap(what, before, held_out, group_of)
+        gain["ci"] = _interval(what, before, held_out, group_of)
     gain["dice"] = {
         name: {"before": old, "in_sample": new, "cross_fitted": honest if chosen_for else None}
         for name, old, new, honest in zip(
@@ -368,19 +370,17 @@ def search(
         )
     }
     written = _written(proposed)
-    adopted = what.adopt == "in_sample" or (gain["cross_fitted"] or 0) > 0
+    adopted = {
+        "confirmed": gain["ci"] is not None
+        and gain["ci"][0] > 0
+        and not _harms(what.objective, before, held_out),
+        "cross_fitted": (gain["cross_fitted"] or 0) > 0,
+        "in_sample": True,
+    }[what.adopt]
     return {
-        "objective": what.objective,
-        "adopt": what.adopt,
+        **_asked(what, cohort.scopes),
         "n_cases": n_cases,
         "n_groups": int(group_of.max(initial=-1)) + 1,
-        "searched": {
-            "scopes": {name: list(labels) for name, labels in cohort.scopes.items()},
-            "operations": list(what.operations),
-            "components_kept": list(what.largest),
-            "volumes_dropped": N_DROP,
-            "volumes_filled": N_FILL,
-        },
         "steps": written if adopted else [],
         "proposed": written,
         "gain": gain,
@@ -392,6 +392,35 @@ def search(
             for part, steps in chosen_for.items()
         ],
         "trials": trials,
+    }
+
+
+def nothing_to_search(what: Search) -> dict:
+    """Return the choice where no validation case can tell: no steps; see `search`."""
+    return {
+        **_asked(what, {}),
+        "n_cases": 0,
+        "n_groups": 0,
+        "steps": [],
+        "proposed": [],
+        "gain": {"in_sample": None, "cross_fitted": None, "ci": None, "dice": {}},
+        "parts": [],
+        "trials": [],
+    }
+
+
+def _asked(what: Search, scopes: dict[str, tuple[str, ...]]) -> dict:
+    """Return what was searched."""
+    return {
+        "objective": what.objective,
+        "adopt": what.adopt,
+        "searched": {
+            "scopes": {name: list(labels) for name, labels in scopes.items()},
+            "operations": list(what.operations),
+            "components_kept": list(what.largest),
+            "volumes_dropped": N_DROP,
+            "volumes_filled": N_FILL,
+        },
     }
 
 
@@ -472,7 +501,7 @@ def _candidates(
         volumes = pool.volume_mm3[holes]
         wrong = 2 * overlaps[holes] > pool.pieces.voxels[holes]
         for volume in pick_volumes(volumes[wrong & inside], volumes[inside], N_FILL):
-            yield Step(scope, labels, "fill_holes", volume), holes[volumes <= volume]
+            yield Step(scope, labels, "fill_holes", volume), holes[at_most(volumes, volume)]
         return
     components = find_components(pool, present, labels)
     steps = []
@@ -508,16 +537,17 @@ def pick_volumes(wrong: np.ndarray, volumes: np.ndarray, count: int) -> list[flo
     -------
     list of float
         Ascending; each between that volume and the next larger one in `volumes`, with as few
-        digits as this allows.
+        digits as this allows. Volumes that differ by hardly more than the tolerance of limits
+        (`segflow.images.sizes`) are one.
     """
     wrong, volumes = np.unique(wrong), np.unique(volumes)
     places = np.unique(np.linspace(0, len(wrong) - 1, min(count, len(wrong))).round().astype(int))
     picked = []
     for low in wrong[places]:
-        above = np.searchsorted(volumes, low, side="right")
+        above = np.searchsorted(volumes, low * (1 + 4 * TOLERANCE), side="right")
         high = volumes[above] if above < len(volumes) else 1.5 * low
         picked.append(_short_number(float(low), float(high)))
-    return picked
+    return list(dict.fromkeys(picked))
 
 
 def _short_number(low: float, high: float) -> float:
@@ -525,9 +555,9 @@ def _short_number(low: float, high: float) -> float:
     middle = math.sqrt(low * high)
     for digits in range(1, 17):
         number = float(f"{middle:.{digits}g}")
-        if low < number < high:
+        if not at_most(number, low) and not at_least(number, high):
             return number
-    return high
+    return middle
 
 
 def _means(scores: np.ndarray) -> np.ndarray:
@@ -591,27 +621,27 @@ def _divide_cases(folds: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarra
     return (order % N_PARTS)[groups]
 
 
-def _bootstrap(what: Search, before: Scores, after: Scores, groups: np.ndarray) -> list[float]:
-    """Return the 95 % percentile interval of a gain, drawing groups with replacement."""
-    n_groups = groups.max() + 1
-    generator = np.random.default_rng(what.seed)
-    drawn = generator.multinomial(n_groups, np.full(n_groups, 1 / n_groups), N_RESAMPLES)
-    weights = drawn[:, groups].astype(float)
-    rises = np.zeros(N_RESAMPLES)
-    for kind in _kinds(what.objective):
-        means = []
-        for scores in (before, after):
-            values = getattr(scores, kind)
-            defined = ~np.isnan(values)
-            counts = weights @ defined
-            mean = np.full(counts.shape, np.nan)
-            total = weights @ np.where(defined, values, 0)
-            means.append(np.divide(total, counts, out=mean, where=counts > 0))
-        change = means[1] - means[0]
-        known = ~np.isnan(change)
-        rises += np.where(known, change, 0).sum(1) / np.maximum(known.sum(1), 1)
-    low, high = np.percentile(rises / len(_kinds(what.objective)), [2.5, 97.5])
-    return [float(low), float(high)]
+def _interval(
+    what: Search, before: Scores, after: Scores, groups: np.ndarray
+) -> list[float] | None:
+    """Return the 95 % interval of a gain, or None with too few groups.
+
+    The gain is a mean of differences of means over the cases in which a score is defined. Its
+    pseudo-values, of which there is one for each group, have the gain as their mean, but for what
+    is of second order.
+
+    References
+    ----------
+    Miller, The jackknife, a review, Biometrika 1974, doi:10.1093/biomet/61.1.1.
+    """
+    n = groups.max() + 1
+    together = _rise(what.objective, before, after)
+    without = [
+        _rise(what.objective, before[groups != one], after[groups != one]) for one in range(n)
+    ]
+    values = n * together - (n - 1) * np.array(without)
+    ends = mean_intervals(values[:, None], np.arange(n), what.seed)[:, 0].tolist()
+    return None if math.isnan(ends[0]) else ends
 
 
 def _plain(values: np.ndarray) -> list[float | None]:

@@ -3,6 +3,8 @@
 import argparse
 import re
 import shutil
+import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,17 +13,29 @@ import numpy as np
 import torch
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from segflow.datasets.conversion import Target, convert_cases, raise_problems, remove_other_cases
-from segflow.datasets.sources import SourceCase
+from segflow.datasets import conversion
+from segflow.datasets.conversion import (
+    Target,
+    convert_cases,
+    remove_other_cases,
+)
+from segflow.datasets.problems import failed_cases, join_problems, raise_problems, write_problems
+from segflow.datasets.sources import Problem, SourceCase
 from segflow.files.cases import Case
-from segflow.files.content import read_own_json
+from segflow.files.code import module_key
+from segflow.files.content import content_key, file_sha256, place_file, read_own_json
 from segflow.files.folders import visible
+from segflow.files.labels import label_values
 from segflow.files.ledger import Ledger
 from segflow.files.manifests import write_manifest
 from segflow.files.suffixes import IMAGES, stem, suffix
+from segflow.files.words import counted
+from segflow.images.dicom import is_dicom
 from segflow.images.nifti import SUFFIX, read_grid, read_labels, write_image
 from segflow.images.orientation import orientation_of, reorient, reorient_grid
+from segflow.images.raw_files import knows_its_grid
 from segflow.jobs.devices import choose_device
+from segflow.models import prediction, preprocessing
 from segflow.models.cascade import transfer_cases
 from segflow.models.prediction import load_predictor, predict_fold, prediction_keys
 from segflow.models.preprocessing import preprocess_cases
@@ -29,7 +43,7 @@ from segflow.models.training import fold_folder
 from segflow.predictors.ensembling import Member, ensemble_cases
 from segflow.predictors.postprocessing import postprocess_cases
 
-PROCEDURE = 2  # move it when segmentations would come out differently
+PROCEDURE = 3  # move it when segmentations would come out differently
 
 
 @dataclass(frozen=True)
@@ -42,11 +56,14 @@ class Session:
         Folder of the finished run.
     dataset, nnunet_name : str
         The data set and nnU-Net's name of it.
-    folds : list of (int or str, ...)
-        Trained folds. Of those that stand together the logits are averaged, as nnU-Net does; of
-        these predictions the probabilities, as this run does.
-    cases : list of Case
-        The new images.
+    members : dict of str to float
+        Weight of each model.
+    folds : dict of str to list of (int or str, ...)
+        Trained folds of each model, previous ones of cascades included. Of those that stand
+        together the logits are averaged, as nnU-Net does; of these predictions the
+        probabilities, as this run does.
+    steps : dict
+        What the search for post-processing chose.
     work : Path
         Folder of intermediate files.
     device : torch.device
@@ -58,8 +75,9 @@ class Session:
     results: Path
     dataset: str
     nnunet_name: str
-    folds: list[tuple[int | str, ...]]
-    cases: list[Case]
+    members: dict[str, float]
+    folds: dict[str, list[tuple[int | str, ...]]]
+    steps: dict
     work: Path
     device: torch.device
     threads: int
@@ -77,8 +95,8 @@ def find_images(folder: Path, n_channels: int) -> list[SourceCase]:
     Parameters
     ----------
     folder : Path
-        Folder of the images, in any format that `segflow.images.raw_files` reads; files of other
-        formats are not looked at.
+        Folder of the images, in any format that `segflow.images.raw_files` reads, or of folders
+        with one DICOM series each. What is not looked at is printed.
     n_channels : int
         Channels that each case must have; one file may hold several.
 
@@ -89,10 +107,15 @@ def find_images(folder: Path, n_channels: int) -> list[SourceCase]:
     """
     number = r"_0000$" if n_channels == 1 else r"_\d{4}$"
     found: dict[str, dict[str, Path]] = {}
+    others = []
     for path in visible(folder):
-        if suffix(path) in IMAGES:
-            name = stem(path)
+        if is_dicom(path) if path.is_dir() else suffix(path) in IMAGES:
+            name = path.name if path.is_dir() else stem(path)
             found.setdefault(re.sub(number, "", name), {})[name] = path
+        else:
+            others.append(path.name)
+    if others:
+        print(f"{folder}: not looked at: {', '.join(others)}", file=sys.stderr)
     if not found:
         raise FileNotFoundError(f"{folder}: expected images CASE_0000{SUFFIX}, found none")
     for case, files in found.items():
@@ -104,8 +127,48 @@ def find_images(folder: Path, n_channels: int) -> list[SourceCase]:
     ]
 
 
-def predict_members(session: Session, model: str, weight: float) -> dict[str, list[Member]]:
-    """Predict all cases with all folds of a model.
+def unlike_training(
+    cases: list[Case], dataset_json: dict, configurations: Iterable[str]
+) -> list[Problem]:
+    """Report images of another dimension, or without a grid where those of the training have one.
+
+    nnU-Net would stretch a picture to hundreds of slices.
+
+    Parameters
+    ----------
+    cases : list of Case
+        The converted images.
+    dataset_json : dict
+        nnU-Net's description of the data set; one from elsewhere tells no dimensions and formats.
+    configurations : iterable of str
+        Configurations of the networks.
+    """
+    solid = any(name.startswith("3d") for name in configurations)
+    dimensions = dataset_json.get("dimensions", [3] if solid else [2, 3])
+    formats = [Path(f"image{ending}") for ending in dataset_json.get("formats", [])]
+    placed = bool(formats) and all(map(knows_its_grid, formats))
+    stated = "spacing_mm" in dataset_json["reading"]
+    problems = []
+    for case in cases:
+        dimension = 3 if case.orientation else 2
+        texts = []
+        if dimension not in dimensions:
+            texts.append(f"is {dimension}D, but the network learned from {dimensions[0]}D images")
+        if (
+            placed
+            and not stated
+            and not all(map(knows_its_grid, map(Path, case.images.split(";"))))
+        ):
+            texts.append("knows no spacing, as the images of the training do")
+        action = "segment images like those of the training"
+        problems += [Problem(case.case, case.images, "error", text, action) for text in texts]
+    return problems
+
+
+def predict_members(
+    session: Session, cases: list[Case], model: str, weight: float
+) -> dict[str, list[Member]]:
+    """Predict cases with all folds of a model.
 
     Returns
     -------
@@ -118,7 +181,7 @@ def predict_members(session: Session, model: str, weight: float) -> dict[str, li
     configuration = settings["configuration"]
     data = session.work / "preprocessed" / manager.get_configuration(configuration).data_identifier
     preprocessed = preprocess_cases(
-        session.cases,
+        cases,
         session.work / "raw",
         session.dataset_json,
         manager,
@@ -131,13 +194,13 @@ def predict_members(session: Session, model: str, weight: float) -> dict[str, li
     if settings["previous_model"]:
         earlier = settings["previous_model"]
         source = session.work / earlier / "label_maps"
-        sources = combine(session, predict_members(session, earlier, 1.0), source)
+        sources = combine(session, predict_members(session, cases, earlier, 1.0), source)
         previous = session.work / model / "previous_stage"
         previous_keys = transfer_cases(
             sources, source, data, preprocessed, previous, manager, configuration, session.threads
         )
-    members: dict[str, list[Member]] = {case.case: [] for case in session.cases}
-    for folds in session.folds:
+    members: dict[str, list[Member]] = {case.case: [] for case in cases}
+    for folds in session.folds[model]:
         trained = {
             fold: session.results / session.dataset / model / f"fold_{fold}" / "training.json"
             for fold in folds
@@ -190,11 +253,13 @@ def segment(
     results: Path,
     dataset: str,
     nnunet_name: str,
-    members: list[str],
-    folds: list[tuple[int | str, ...]],
+    members: dict[str, float],
+    folds: dict[str, list[tuple[int | str, ...]]],
     postprocessing: Path,
 ) -> None:
     """Segment a folder of images, once nobody else may write to the folder or use the GPU.
+
+    Images that were segmented before in the same way stay as they are.
 
     Parameters
     ----------
@@ -206,44 +271,117 @@ def segment(
         Folder of the finished run.
     dataset, nnunet_name : str
         The data set and nnU-Net's name of it.
-    members : list of str
-        ``MODEL:WEIGHT`` of each model.
-    folds : list of (int or str, ...)
-        Trained folds; see `Session`.
+    members, folds
+        See `Session`.
     postprocessing : Path
         The chosen steps of post-processing.
+
+    Raises
+    ------
+    ValueError
+        At the end, if images could not be read: the others are segmented, ``problems.csv``
+        lists them.
     """
     device = choose_device(options.device)
     if device.type == "cpu":
         torch.set_num_threads(options.threads)
     output = options.manifest.parent
-    dataset_json = read_own_json(results / "nnUNet_raw" / nnunet_name / "dataset.json")
-    n_channels = len(dataset_json["channel_names"])
-    sources = find_images(options.images, n_channels)
-    rules = dataset_json["reading"]
-    target = Target(options.images, work / "raw", n_channels, frozenset({0}), rules)
-    cases, problems, _ = convert_cases(sources, target, options.threads)
-    raise_problems(problems, str(options.images))
-    remove_other_cases(sources, "test", target)
     session = Session(
         results=results,
         dataset=dataset,
         nnunet_name=nnunet_name,
+        members=members,
         folds=folds,
-        cases=cases,
+        steps=read_own_json(postprocessing),
         work=work,
         device=device,
         threads=options.threads,
         memory_mb=options.memory_mb,
     )
-    found: dict[str, list[Member]] = {case.case: [] for case in cases}
-    for member in members:
-        model, weight = member.rsplit(":", 1)
-        for case, predicted in predict_members(session, model, float(weight)).items():
-            found[case] += predicted
-    keys = combine(session, found, work / "label_maps")
-    choice = read_own_json(postprocessing)
-    keys = postprocess_cases(keys, work / "label_maps", output, choice, options.threads)
-    turn_back(cases, output, keys)
+    sources = find_images(options.images, len(session.dataset_json["channel_names"]))
+    request = request_key(session)
+    keys = {source.case: _case_key(request, source) for source in sources}
+    finished = Ledger(output)
+    finished.prune(keys)
+    waiting = finished.waiting(keys)
+    print(f"segment: {len(keys) - len(waiting)} of {len(keys)} images are segmented", flush=True)
+    chosen = [source for source in sources if source.case in waiting]
+    problems = _segment_waiting(session, options.images, chosen)
+    for case in sorted(set(waiting) - failed_cases(problems)):
+        path = output / f"{case}{SUFFIX}"
+        place_file(work / "segmented" / path.name, path)
+        finished.enter(case, keys[case], [path])
     shutil.rmtree(work)
+    write_problems(output / "problems.csv", join_problems(problems))
+    for case in failed_cases(problems):
+        del keys[case]
     write_manifest(options.manifest, keys)
+    done = f"{options.images}: {len(keys)} of {counted(len(sources), 'image')} segmented"
+    raise_problems(problems, done, str(output / "problems.csv"))
+
+
+def request_key(session: Session) -> str:
+    """Return a key of everything but the image that a segmentation is made from."""
+    described = session.dataset_json
+    models = []
+    for model, weight in session.members.items():
+        while model:
+            folder = session.results / session.dataset / model
+            plans = read_own_json(folder / "plans.json")
+            trained = [
+                read_own_json(folder / f"fold_{fold}/training.json")["checkpoints"]
+                for folds in session.folds[model]
+                for fold in folds
+            ]
+            models.append((plans, trained, weight))
+            model = plans["segflow"]["previous_model"]  # of a cascade
+    return content_key(
+        PROCEDURE,
+        *(module.PROCEDURE for module in (conversion, preprocessing, prediction)),
+        module_key("predictors.steps"),
+        models,
+        session.folds,
+        session.steps["steps"],
+        label_values(described["labels"]),
+        described.get("regions_class_order"),
+        described["reading"],
+    )
+
+
+def _configurations(session: Session) -> list[str]:
+    """Return the configuration of each model."""
+    folder = session.results / session.dataset
+    plans = [read_own_json(folder / model / "plans.json") for model in session.members]
+    return [one["segflow"]["configuration"] for one in plans]
+
+
+def _case_key(request: str, source: SourceCase) -> str:
+    """Return a key of a segmentation; of an image that cannot be read, one of its name."""
+    try:
+        return content_key(request, [file_sha256(path) for path in source.image_files])
+    except OSError:
+        return content_key(request, source.case)
+
+
+def _segment_waiting(session: Session, images: Path, sources: list[SourceCase]) -> list[Problem]:
+    """Segment images into ``segmented`` of the work folder; return what was wrong with others."""
+    if not sources:
+        return []
+    described = session.dataset_json
+    n_channels = len(described["channel_names"])
+    target = Target(images, session.work / "raw", n_channels, frozenset({0}), described["reading"])
+    cases, problems, _ = convert_cases(sources, target, session.threads)
+    remove_other_cases(sources, "test", target)
+    problems += unlike_training(cases, described, _configurations(session))
+    cases = [case for case in cases if case.case not in failed_cases(problems)]
+    if cases:
+        found: dict[str, list[Member]] = {case.case: [] for case in cases}
+        for model, weight in session.members.items():
+            for case, predicted in predict_members(session, cases, model, weight).items():
+                found[case] += predicted
+        maps = session.work / "label_maps"
+        keys = combine(session, found, maps)
+        segmented = session.work / "segmented"
+        keys = postprocess_cases(keys, maps, segmented, session.steps, session.threads)
+        turn_back(cases, segmented, keys)
+    return problems

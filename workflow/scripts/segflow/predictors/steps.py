@@ -8,6 +8,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
 from segflow.files.labels import Labels, foreground, foreground_values
+from segflow.images.sizes import at_least, at_most
 from segflow.predictors.components import Pieces, find_pieces
 
 FILLS, REMOVALS = ("fill_holes",), ("keep_largest", "drop_small")
@@ -29,7 +30,7 @@ class Step:
         with those that are as large as the last one kept; drop its small components.
     parameter : float
         The largest volume in mm3 that is filled, the number of components that is kept, or the
-        volume in mm3 below which components are dropped. Areas in mm2 for 2D images.
+        volume in mm3 below which components are dropped. Areas in mm2 in flat images.
     """
 
     scope: str
@@ -149,7 +150,7 @@ def rank_components(components: Components) -> np.ndarray:
 def removed_components(components: Components, step: Step) -> np.ndarray:
     """Return which components a removing step takes away, as booleans."""
     if step.operation == "drop_small":
-        return components.volume_mm3 < step.parameter
+        return ~at_least(components.volume_mm3, step.parameter)
     last = rank_components(components) == step.parameter
     limit = np.zeros(components.case.max(initial=-1) + 1, np.int64)
     limit[components.case[last]] = components.voxels[last]
@@ -189,7 +190,7 @@ def run_steps(pool: Pool, steps: Iterable[Step]) -> np.ndarray:
             if removed:
                 raise ValueError(f"{step}: holes are filled before anything is removed")
             holes = fillable_holes(pool, present, step.labels)
-            present[holes[pool.volume_mm3[holes] <= step.parameter]] = True
+            present[holes[at_most(pool.volume_mm3[holes], step.parameter)]] = True
         else:
             removed = True
             components = find_components(pool, present, step.labels)
@@ -204,11 +205,11 @@ def apply_steps(label_map: np.ndarray, steps: list[Step], voxel_mm3: float) -> n
     Parameters
     ----------
     label_map : ndarray of int
-        Of shape (z, y, x); one slice is a 2D image. It is not changed.
+        Of shape (z, y, x); with an axis of one voxel it is flat. It is not changed.
     steps : list of Step
         What to do, in this order; fills first.
     voxel_mm3 : float
-        Volume of a voxel; of a 2D image the area in mm2.
+        Volume of a voxel; of a flat image the area in mm2.
 
     Returns
     -------

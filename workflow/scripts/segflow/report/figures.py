@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 import matplotlib
@@ -31,6 +32,7 @@ STYLE = {
     "axes.axisbelow": True,
     "legend.frameon": False,
 }
+NAME_WIDTH = 30  # characters of a name in a line above a picture
 MAX_PAIRS = 45  # rows of a figure that can still be read
 
 
@@ -117,7 +119,8 @@ def draw_steps(cases: dict[str, tuple[dict[str, np.ndarray], dict[str, np.ndarra
                 mask = references[step][::stride, ::stride]
                 axis.contour(mask, [0.5], colors=COLOURS[1], linewidths=1)
             title = step.replace("_", " ")
-            axis.set_title(title if number else f"{name}\n{title}", fontsize=9)
+            above = "" if number else "\n".join([*wrap(name, NAME_WIDTH), ""])
+            axis.set_title(above + title, fontsize=9)
     return figure
 
 
@@ -228,7 +231,7 @@ def draw_metrics(metrics: "pd.DataFrame", metric: str, name: str) -> Figure:
 
 
 def draw_comparisons(comparisons: "pd.DataFrame", name: str) -> Figure:
-    """Draw median differences of pairs of predictors with their intervals, a panel for each split.
+    """Draw Hodges-Lehmann estimates of differences of predictors, a panel for each split.
 
     Parameters
     ----------
@@ -261,11 +264,11 @@ def draw_comparisons(comparisons: "pd.DataFrame", name: str) -> Figure:
             places = np.arange(len(part))
             axis.axvline(0, color="black", linewidth=0.8)
             axis.hlines(places, part["ci_low"], part["ci_high"], color=COLOURS[0], linewidth=2)
-            axis.plot(part["median_difference"], places, "o", color=COLOURS[0], markersize=6)
+            axis.plot(part["hodges_lehmann"], places, "o", color=COLOURS[0], markersize=6)
             axis.set_yticks(places, part["predictor"] + "\nminus " + part["other"], fontsize=8)
             axis.set_ylim(-0.7, len(part) - 0.3)
             axis.locator_params(axis="x", nbins=6)
-            axis.set_xlabel(f"median difference of {name}, 95 % interval")
+            axis.set_xlabel(f"difference of {name} (Hodges-Lehmann), 95 % interval")
             axis.grid(axis="y", visible=False)
             for place, p in zip(places, part["p_corrected"], strict=True):
                 axis.text(
@@ -402,6 +405,8 @@ def draw_postprocessing(choice: dict, components: "pd.DataFrame", title: str) ->
         Title of the figure.
     """
     scopes = list(choice["searched"]["scopes"])
+    if not scopes:
+        return draw_message(f"{title}: no validation cases to search post-processing on.")
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(
             len(scopes),

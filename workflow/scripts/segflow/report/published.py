@@ -1,8 +1,8 @@
 """Published results, to be read beside those of a run and never mixed with them."""
 
-import pandas as pd
+from decimal import Decimal
 
-ROUNDING = 1e-3  # published values have three digits or so
+import pandas as pd
 
 
 def published_results(publications: dict[str, dict]) -> pd.DataFrame:
@@ -47,21 +47,28 @@ def contradiction(values: dict[str, float]) -> str:
 
     In every case IoU <= Dice = 2 IoU / (1 + IoU), which is concave in IoU. So for means over cases
     mean IoU <= mean Dice <= 2 mean IoU / (1 + mean IoU), and the same holds for pooled counts.
+    Published values are rounded: both may be off by half a step of their last digit.
 
     Parameters
     ----------
     values : dict of str to float
-        Mean of each metric.
+        Mean of each metric, as published.
     """
     if not {"dice", "iou"} <= values.keys():
         return ""
     dice, iou = values["dice"], values["iou"]
+    half = 0.5 * 10.0 ** -max(map(_count_decimals, (dice, iou))) + 1e-12  # of a float's rounding
     most = 2 * iou / (1 + iou)
-    if iou > dice + ROUNDING:
+    if iou - half > dice + half:
         return f"impossible on the same cases: IoU {iou:.3g} is above Dice {dice:.3g}"
-    if dice > most + ROUNDING:
+    if dice - half > 2 * (iou + half) / (1 + iou + half):
         return (
             f"impossible on the same cases: Dice {dice:.3g} is above {most:.3g}, the most that "
             f"IoU {iou:.3g} allows"
         )
     return ""
+
+
+def _count_decimals(value: float) -> int:
+    """Return the decimals of a number as it was written; zeros at its end cannot be known."""
+    return max(0, -Decimal(repr(value)).as_tuple().exponent)

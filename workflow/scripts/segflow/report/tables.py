@@ -11,6 +11,7 @@ import pandas as pd
 
 from segflow.evaluation.metrics import METRICS, Metric
 from segflow.evaluation.summaries import ALL, SplitMetrics
+from segflow.images.sizes import at_least, at_most
 
 MAIN = ["dice", "iou", "hd95", "nsd", "precision", "recall"]
 BEFORE_AND_AFTER = ["dice", "iou", "precision"]
@@ -25,11 +26,11 @@ SHOWN = METRICS | {
     "pseudo_dice": Metric("Pseudo Dice", "", "higher"),
 }
 READING = (
-    "Mean ± standard deviation over cases, and the 95 % bootstrap interval of the mean (BCa, whole "
-    "groups drawn: the cases of a patient, or near-duplicates). All three are over finite values: "
-    "a distance is infinite if exactly one of the two masks is empty. Cells say how many values "
-    "are infinite or undefined. Medians and quartiles, which include the infinite ones, are in "
-    "summary.csv. The label all is the mean over the labels of each case."
+    "Mean ± standard deviation over cases, and the 95 % interval of the mean (bootstrap-t, whole "
+    "groups drawn: the cases of a patient, or near-duplicates; none with fewer than five groups). "
+    "Every case counts the same; where a group has several, the mean over groups stands below, in "
+    "which every group does, as in the paired comparisons. The label all is the mean over the "
+    "labels of each case. Cells say how many values are infinite or undefined."
 )
 CHANGE = (
     "The change is the mean of the differences of cases, with its 95 % interval. Where both masks "
@@ -41,6 +42,25 @@ PUBLISHED = (
     "Rows marked as published are other people's numbers, for orientation: other cases, splits "
     "and definitions may be behind them. They are in none of our statistics."
 )
+
+
+def infinite_note() -> str:
+    """Say what the cells of metrics hold that may be infinite."""
+    names = [metric.title for metric in METRICS.values() if metric.infinite]
+    return (
+        f"{', '.join(names)} may be infinite (a distance, if exactly one of the two masks is "
+        "empty; the relative difference, if the reference is), and a mean over what is finite "
+        "looks better the more is missed. So their first number is the median over all cases with "
+        "its quartiles, infinite ones counted; then come, for distances, the penalised mean with "
+        "its interval, and the mean over the finite values with their number. Published values "
+        "are means."
+    )
+
+
+def penalty_note(penalty_mm: float | None) -> str:
+    """Say what an infinite distance counts as in a penalised mean."""
+    most = f"{penalty_mm} mm" if penalty_mm else "the diagonal of the case's image"
+    return f"In a penalised mean an infinite distance counts as {most}, and none counts as more."
 
 
 def left_out(regions: list[str]) -> list[str]:
@@ -101,7 +121,10 @@ def overview(
     for (source, name, stage, label), part in published.groupby(keys, sort=False):
         lines = [name + WHEN.get(stage, ""), f"published: {source}"]
         lines += [part["note"].iloc[0]] if part["note"].iloc[0] else []
-        values = {row.metric: _mean_and_sd(row) for row in part.itertuples()}
+        values = {
+            row.metric: "mean " * SHOWN[row.metric].infinite + _mean_and_sd(row)
+            for row in part.itertuples()
+        }
         if values.keys() & set(shown):
             rows.append(
                 {"predictor": "\n".join(lines), "label": label, "cases": ""}
@@ -174,8 +197,8 @@ def bands(split: SplitMetrics, rule: dict, titles: dict[str, str]) -> pd.DataFra
     for predictor in titles:
         for place, label in enumerate(split.labels):
             values = split.values[split.predictors.index(predictor), stage, :, place, metric]
-            band = (values <= limits[0]).astype(int)
-            band += sum((values < limit).astype(int) for limit in limits[1:])
+            band = at_most(values, limits[0]).astype(int)
+            band += sum((~at_least(values, limit)).astype(int) for limit in limits[1:])
             band[np.isnan(values)] = len(limits) + 1
             counts = np.bincount(band, minlength=len(limits) + 2)
             shares = [f"{n} ({n / len(values):.0%})" for n in counts]
@@ -213,8 +236,13 @@ def compared(comparisons: pd.DataFrame, split: str, titles: dict[str, str]) -> p
             cells[heading(row.metric)] = "-"
             continue
         lines = [
-            number(row.median_difference, row.metric, "+"),
+            number(row.hodges_lehmann, row.metric, "+"),
             *_interval(row, row.metric, "+"),
+            f"median {number(row.median_difference, row.metric, '+')}",
+        ]
+        if not np.isnan(row.penalised_difference):
+            lines.append(f"penalised mean {number(row.penalised_difference, row.metric, '+')}")
+        lines += [
             f"{p_text(row.p_corrected)}, r {row.effect_size:+.2f}",
             f"{row.wins} : {row.ties} : {row.losses}",
         ]
@@ -267,6 +295,16 @@ def _interval(row: tuple, metric: str, sign: str = "") -> list[str]:
 def _summary_cell(row: tuple | None) -> str:
     if row is None or row.n == 0:
         return "-"
+    lines = [_mean_and_sd(row), *_interval(row, row.metric)]
+    if SHOWN[row.metric].infinite:
+        median, q1, q3 = (number(value, row.metric) for value in (row.median, row.q1, row.q3))
+        penalised = f"penalised mean {number(row.penalised_mean, row.metric)}"
+        lines = [f"{median} ({q1} to {q3})"]
+        if not np.isnan(row.penalised_mean):
+            lines.append(", ".join([penalised, *_interval(row, row.metric)]))
+        if row.n_finite:
+            lines.append(f"mean of {row.n_finite} finite {_mean_and_sd(row)}")
+    if row.n_groups < row.n and not np.isnan(row.group_mean):
+        lines.append(f"of {row.n_groups} groups {number(row.group_mean, row.metric)}")
     counts = [(row.n_infinite, "infinite"), (row.n_undefined, "undefined")]
-    lines = [f"{count} {word}" for count, word in counts if count]
-    return "\n".join([_mean_and_sd(row), *_interval(row, row.metric), *lines])
+    return "\n".join([*lines, *(f"{count} {word}" for count, word in counts if count)])

@@ -2,14 +2,17 @@
 
 import importlib
 import math
+from collections.abc import Iterable
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from segflow.files.content import content_key
-from segflow.files.labels import Labels, foreground
-from segflow.models.planners import PLANNERS
+from segflow.files.labels import Labels, foreground, label_values
+from segflow.models.folds import ALL_CASES
+from segflow.models.model_plans import PLANNED, resumable
+from segflow.models.planners import PLANNERS, normalisation
 from segflow.run.descriptions import (
     check_dataset,
     description_names,
@@ -18,7 +21,12 @@ from segflow.run.descriptions import (
 )
 from segflow.run.schemas import PROJECT, check
 
-EVALUATION_KEYS = ("evaluated_regions", "surface_tolerance_mm", "lesions", "bands")  # of data sets
+EVALUATION_KEYS = (  # of data sets
+    *("evaluated_regions", "surface_tolerance_mm", "distance_penalty_mm", "lesions", "bands"),
+)
+
+# Of data sets: nothing that is computed depends on them.
+WORDS = ("title", "source", "license", "citation", "raw")
 
 PASSING = ("select", "new_images", "fresh", "pathvars")  # keys that change no result
 
@@ -107,7 +115,18 @@ class Run:
                     f"config/models/{name}.yaml: previous_model {previous!r} must have the "
                     f"configuration 3d_lowres, found {self.models[previous]['configuration']!r}"
                 )
+            if previous and "fold" in self.models[previous]:
+                raise ValueError(
+                    f"config/models/{name}.yaml: previous_model {previous!r} has fold: all, so it "
+                    "predicts no training cases; a model that is cross-validated does"
+                )
             self._check_gpus(name, model)
+        if self.models and all("fold" in model for model in self.models.values()):
+            raise ValueError(
+                f"configuration: models: {', '.join(self.models)} have fold: all, so none has "
+                "validation cases, on which the best predictor is chosen; add a model that is "
+                "cross-validated"
+            )
 
     def _check_gpus(self, name: str, model: dict) -> None:
         """Check that a training on several GPUs can be; its plans may refuse it later."""
@@ -155,6 +174,12 @@ class Run:
 
     def _check_new_images(self, wanted: dict) -> None:
         ours, theirs = {"dataset", "predictor"}, {"archive", "configuration"}
+        if Path(wanted["output"]).resolve() == Path(wanted["folder"]).resolve():
+            raise ValueError(
+                f"configuration: new_images.output: {wanted['output']} is the folder of the "
+                "images, whose files the segmentations would replace; allowed is any other, also "
+                "inside it"
+            )
         if "archive" in wanted:
             if mixed := sorted(ours & wanted.keys()):
                 raise ValueError(
@@ -222,8 +247,34 @@ class Run:
             "dataset": select["datasets"] or list(self.datasets),
             "model": [m for m in self.models if m in models] if models else list(self.models),
             "predictor": models or list(self.predictors),
-            "fold": select["folds"] or self.folds,
         }
+
+    def folds_of(self, model: str) -> list[int | str]:
+        """Return the folds that a model is trained on: those of the run, or ``all``."""
+        return [ALL_CASES] if "fold" in self.models[model] else self.folds
+
+    def chosen_folds(self, model: str) -> list[int | str]:
+        """Return the folds of a model that `select` chooses."""
+        chosen = self.config["select"]["folds"]
+        return [fold for fold in self.folds_of(model) if not chosen or fold in chosen]
+
+    def splits_of(self, predictor: str) -> list[str]:
+        """Return what a predictor predicts; networks that saw all training cases only ``test``."""
+        cross_validated = all("fold" not in self.models[m] for m in self.predictors[predictor])
+        return ["val", "test"] if cross_validated else ["test"]
+
+    def with_previous(self, models: Iterable[str]) -> list[str]:
+        """Return models and, of cascades, the previous ones."""
+        previous = (self.models[model].get("previous_model") for model in models)
+        return list(dict.fromkeys([*models, *filter(None, previous)]))
+
+    def members(self, predictor: str) -> list[tuple[str, int | str, float]]:
+        """Return model, fold and weight of each network of a predictor."""
+        return [
+            (model, fold, weight)
+            for model, weight in self.predictors[predictor].items()
+            for fold in self.folds_of(model)
+        ]
 
     def raw_folder(self, dataset: str) -> Path:
         """Return the folder of a data set's published files."""
@@ -231,13 +282,32 @@ class Run:
             return Path(self.config["raw_folders"][dataset]).absolute()
         return PROJECT / self.datasets[dataset]["raw"]
 
-    def description(self, dataset: str) -> dict[str, Any]:
-        """Return what a data set's converted files depend on: its description less evaluation.
+    def converted(self, dataset: str) -> dict[str, Any]:
+        """Return what all that is computed from a data set depends on, and no words.
 
-        The order of its keys means nothing.
+        It is the description less evaluation, with values for labels and normalisations for
+        channels. The order of its keys means nothing.
         """
-        described = sorted(self.datasets[dataset].items())
-        return {key: value for key, value in described if key not in EVALUATION_KEYS}
+        described = self.datasets[dataset]
+        content = {
+            **described,
+            "labels": label_values(described.get("labels", {})),
+            "channels": [normalisation(channel) for channel in described["channels"]],
+        }
+        left_out = (*EVALUATION_KEYS, *WORDS)
+        return {key: content[key] for key in sorted(content) if key not in left_out}
+
+    def planned(self, model: str) -> dict[str, Any]:
+        """Return what the plans of a model hold of its description."""
+        described = self.models[model]
+        return {key: described[key] for key in PLANNED if key in described}
+
+    def trained(self, model: str) -> dict[str, Any]:
+        """Return what a training depends on beyond its data and base plans."""
+        planned = self.planned(model)
+        del planned["prediction"]
+        planned["training"] = resumable(planned["training"])
+        return {**planned, "seed": self.config["seed"]}
 
     def measured(self, dataset: str) -> Labels:
         """Return the labels and regions that are evaluated."""

@@ -1,12 +1,14 @@
 """Snakemake's own events and graph, brought into a record (`segflow.run.record`)."""
 
 import logging
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snakemake.logging import logger
 from snakemake_interface_logger_plugins.common import LogEvent
 
+from segflow.jobs.logs import read_failure
 from segflow.run.record import (
     ENDED,
     FAILED,
@@ -31,12 +33,21 @@ class Recorder(logging.Handler):
         The record.
     places : dict of int to int
         Place in the record of each job that Snakemake numbers.
+    jobs : list of Job
+        The jobs of the record.
+
+    Attributes
+    ----------
+    failed : dict of int to Job
+        Jobs that failed, and did not succeed since, by their places.
     """
 
-    def __init__(self, path: Path, places: dict[int, int]):
+    def __init__(self, path: Path, places: dict[int, int], jobs: list[Job]):
         super().__init__()
         self.path = path
         self.places = places
+        self.jobs = jobs
+        self.failed: dict[int, Job] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write an event of a job; everything else is left out."""
@@ -51,7 +62,11 @@ class Recorder(logging.Handler):
     def _enter(self, event: str, *numbers: int) -> None:
         for number in numbers:
             if number in self.places:  # targets are no jobs that work
-                write_event(self.path, event, self.places[number])
+                place = self.places[number]
+                write_event(self.path, event, place)
+                self.failed.pop(place, None)
+                if event == FAILED:
+                    self.failed[place] = self.jobs[place]
 
 
 def record_start(config: dict, dag: "DAG", rules: list[str]) -> None:
@@ -80,12 +95,17 @@ def record_start(config: dict, dag: "DAG", rules: list[str]) -> None:
         for job in working
     ]
     path = write_start(FOLDER, config, jobs)
-    logger.addHandler(Recorder(path, {dag.jobid(job): place for place, job in enumerate(working)}))
+    places = {dag.jobid(job): place for place, job in enumerate(working)}
+    logger.addHandler(Recorder(path, places, jobs))
 
 
 def record_end() -> None:
-    """Record that this start has ended, well or not."""
+    """Record that this start has ended, and say at its end why jobs failed."""
     for handler in list(logger.handlers):
         if isinstance(handler, Recorder):
             write_event(handler.path, ENDED)
             logger.removeHandler(handler)
+            for job in handler.failed.values():
+                name = f"{job.rule} {job.about}".strip()
+                text = f"\n{name} failed:\n{read_failure(job.log)}\n(details: {job.log})"
+                print(text, file=sys.stderr)

@@ -60,15 +60,20 @@ def target_files(run: Run, step: str) -> list[str]:
         return []
     chosen = run.selected
     values = {
-        **chosen,
-        "split": ["val", "test"],
+        "dataset": chosen["dataset"],
         "part": ["train", "test"],
         "preprocessing": sorted({run.preprocessing(model) for model in chosen["model"]}),
     }
-    files = [file for pattern in PREPARED.get(step, ()) for file in _fill(pattern, values)]
+    files = []
+    for pattern in PREPARED.get(step, ()):
+        models = chosen["model"] if "{model}" in pattern else [None]
+        for model in models:
+            folds = run.chosen_folds(model) if model else []
+            files += _fill(pattern, {**values, "model": [model], "fold": folds})
     for predictor in chosen["predictor"]:
+        own = {**values, "predictor": [predictor], "split": run.splits_of(predictor)}
         for pattern in PREDICTED[run.task(predictor)].get(step, ()):
-            files += _fill(pattern, {**values, "predictor": [predictor]})
+            files += _fill(pattern, own)
     if step in ("convert", "figures"):
         files += [
             f"{name}/preparation.png"

@@ -76,13 +76,6 @@ def missing(raw: Path, case: str, path: Path, action: str = "add it") -> Problem
     return Problem(case, relative(raw, path), "error", "the file is missing", action)
 
 
-def enumerate_some(names: Iterable[str], shown: int = 5) -> str:
-    """Return the first few names as text, and how many more there are."""
-    names = sorted(names)
-    more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return ", ".join(names[:shown]) + more
-
-
 def relative(raw: Path, path: Path) -> str:
     """Return a path as problems name it."""
     return path.relative_to(raw).as_posix()

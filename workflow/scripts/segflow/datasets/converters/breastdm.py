@@ -20,9 +20,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from segflow.datasets.converters._pairing import enumerate_some, inner_folder, missing, relative
+from segflow.datasets.converters._pairing import inner_folder, missing, relative
 from segflow.datasets.sources import Catalogue, Problem, SourceCase, no_cases
 from segflow.files.folders import visible
+from segflow.files.words import enumerate_some
 
 LAYOUTS = ["seg3D", "seg"]
 SEQUENCES = ["VIBRANT", "VIBRANT+C2", "SUB2"]

@@ -13,10 +13,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-from segflow.datasets.converters._pairing import enumerate_some, inner_folder, missing, relative
+from segflow.datasets.converters._pairing import inner_folder, missing, relative
 from segflow.datasets.sources import Catalogue, Problem, SourceCase, no_cases
 from segflow.files.content import read_json
 from segflow.files.folders import visible
+from segflow.files.words import enumerate_some
 
 OPTIONS: dict[str, dict] = {
     "edition": {

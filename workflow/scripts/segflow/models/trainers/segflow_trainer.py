@@ -29,7 +29,7 @@ from segflow.models.checkpoints import (  # noqa: E402
     seed_everything,
     write_checkpoint,
 )
-from segflow.models.progress import describe_epoch, enter_epoch  # noqa: E402
+from segflow.models.progress import Pace, describe_epoch, enter_epoch  # noqa: E402
 from segflow.models.schedules import OneCycle  # noqa: E402
 from segflow.models.stopping import Patience  # noqa: E402
 
@@ -78,6 +78,11 @@ class SegflowTrainer(nnUNetTrainer):
         self.last_checkpoint = self.last_announcement = time.monotonic()
         self.requested_stop: int | None = None
         self.restored: dict = {}
+
+    @property
+    def name(self) -> str:
+        """What people call this training."""
+        return f"{self.plans_manager.plans_name} fold {self.fold}"
 
     # What is particular to a model
 
@@ -129,6 +134,8 @@ class SegflowTrainer(nnUNetTrainer):
         handlers = {number: signal.signal(number, self._request_stop) for number in SIGNALS}
         try:
             self.on_train_start()
+            n_steps = self.num_iterations_per_epoch + self.num_val_iterations_per_epoch
+            self.pace = Pace(f"{self.name}: an epoch", n_steps)
             if states := self.restored.pop("random", None):  # loaders have drawn since
                 restore_random_states(states, self.device)
             while self.current_epoch < self.num_epochs and not self._is_stalled():
@@ -155,6 +162,8 @@ class SegflowTrainer(nnUNetTrainer):
                 done = iteration / self.num_iterations_per_epoch
                 self.lr_scheduler.step(self.current_epoch + done)
             losses.append(self.train_step(next(self.dataloader_train)))
+            if self.local_rank == 0:
+                self.pace.step()
             self._checkpoint_if_due(losses)
         self.on_train_epoch_end(losses)
         with torch.no_grad():
@@ -217,8 +226,7 @@ class SegflowTrainer(nnUNetTrainer):
             "seconds": time.monotonic() - self.epoch_start,
         }
         enter_epoch(Path(self.output_folder, "progress.csv"), values)
-        name = f"{self.plans_manager.plans_name} fold {self.fold}"
-        line = describe_epoch(name, self.num_epochs, values)
+        line = describe_epoch(self.name, self.num_epochs, values)
         self.print_to_log_file(line, also_print_to_console=False)
         # Standard error also goes to the terminal, which should not fill with epochs.
         now = time.monotonic()
