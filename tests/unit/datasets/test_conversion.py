@@ -333,7 +333,10 @@ def test_a_wrong_file_is_named_with_its_values(add, target, change, file, messag
     cases, problems, _ = convert_cases([add("good", IMAGE + 1), add("a", **change)], target, 1)
     assert [case.case for case in cases] == ["good"]
     name = f"a_{file}{change.get('suffix', '.nii.gz')}"
-    assert problems == [Problem("a", name, "error", message, "mend or replace the file")]
+    (problem,) = problems
+    assert (problem.case, problem.file, problem.severity) == ("a", name, "error")
+    assert problem.problem == message
+    assert problem.action.startswith("mend or replace the file")
 
 
 # SimpleITK reads NaN in NIfTI files as 0.
@@ -346,6 +349,18 @@ def test_nan_in_nifti_files_is_found(add, target, file, array, suffix, value):
     assert cases == []
     assert problem.file == f"a_{file}{suffix}"
     assert problem.problem == "1 voxels are NaN or infinite"
+
+
+def test_nan_becomes_the_stated_value_in_images_alone(add, target):
+    target = replace(target, reading={**READING, "not_finite": -1})
+    image = with_value(with_value(IMAGE, np.nan), np.nan)
+    _, (note,), _ = convert_cases([add("a", image=image)], target, 1)
+    assert (note.severity, note.action) == ("repaired", "became -1")
+    array, _ = read_image(target.folder / "imagesTr" / "a_0000.nii.gz")
+    np.testing.assert_array_equal(array[0], np.where(np.isnan(image), -1, image))
+    assert array.dtype == np.float32
+    label = with_value(LABELS.astype(np.float32), np.nan)
+    assert severities(convert_cases([add("b", label=label)], target, 1)[1]) == ["error"]
 
 
 def truncate(content):

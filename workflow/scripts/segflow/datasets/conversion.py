@@ -299,6 +299,17 @@ def _read_channels(source: SourceCase, target: Target, report: Report) -> Volume
             continue
         for repair in volume.repairs:
             report.add("repaired", path, repair, "converted")
+        if n_bad := _n_not_finite(volume.array):
+            text, value = f"{n_bad} voxels are NaN or infinite", target.reading.get("not_finite")
+            if value is None:
+                action = "mend or replace the file, or state reading.not_finite"
+                report.add("error", path, text, action)
+                continue
+            kept = np.isfinite(volume.array)
+            volume = replace(
+                volume, array=np.where(kept, volume.array, volume.array.dtype.type(value))
+            )
+            report.add("repaired", path, text, f"became {value:g}")
         if grid is None:
             grid = volume.grid
         mismatch, rounding = describe_difference(grid, volume.grid)
@@ -313,8 +324,6 @@ def _read_channels(source: SourceCase, target: Target, report: Report) -> Volume
         elif not alike:
             text = f"differs from {where} in {rounding}"
             report.add("repaired", path, text, f"took the header of {where}")
-        if n_bad := _n_not_finite(volume.array):
-            report.error(path, f"{n_bad} voxels are NaN or infinite")
         volumes.append(volume)
     if report.failed:
         return None
@@ -590,9 +599,7 @@ def make_dataset_json(dataset: dict, cases: list[Case], reader: str = READER) ->
         # So that new images are read in the same way and compared with the training cases.
         "reading": dataset["reading"],
         "dimensions": sorted({3 if case.orientation else 2 for case in cases}),
-        "formats": sorted(
-            {suffix(Path(name)) for case in cases for name in case.images.split(";")}
-        ),
+        "formats": sorted(set(map(suffix, files))),
     }
     if "regions_class_order" in dataset:
         description["regions_class_order"] = dataset["regions_class_order"]
