@@ -9,8 +9,6 @@ rule extract_fingerprint:
     """Extract nnU-Net's fingerprint of the training cases."""
     input:
         cases="<results>/{dataset}/cases/train.csv",
-        # Must be there; what matters of it is among the parameters of the conversion.
-        description=ancient("<results>/{dataset}/dataset.json"),
     output:
         fingerprint="<results>/{dataset}/fingerprint.json",
     log:
@@ -36,7 +34,6 @@ rule plan_experiment:
     """Make the base plans of one kind of planning."""
     input:
         fingerprint="<results>/{dataset}/fingerprint.json",
-        description=ancient("<results>/{dataset}/dataset.json"),
     output:
         plans="<results>/{dataset}/plans/{plans}.json",
     log:
@@ -86,8 +83,6 @@ rule preprocess_cases:
     """Preprocess the training or test cases; unchanged cases are left as they are."""
     input:
         cases="<results>/{dataset}/cases/{part}.csv",
-        checked=ancient("<results>/{dataset}/cases.csv"),
-        description=ancient("<results>/{dataset}/dataset.json"),
         plans=lambda wildcards: f"<results>/{{dataset}}/plans/{base_plans(wildcards)}.json",
     output:
         manifest="<results>/{dataset}/preprocessed/{preprocessing}/{part}.csv",
@@ -107,7 +102,8 @@ rule preprocess_cases:
         results=results_folder,
         configuration=lambda wildcards: RUN.base_of(wildcards.preprocessing)[1],
     shell:
+        ": > {log:q}; "
         "python -m preprocess_cases --cases {input.cases:q} --plans {input.plans:q}"
         " --configuration {params.configuration} --nnunet-name {params.nnunet_name}"
         " --results {params.results:q} --manifest {output.manifest:q} --part {wildcards.part}"
-        " --threads {threads} --memory-mb {resources.mem_mb} > {log:q} 2> >(tee -a {log:q} >&2)"
+        " --threads {threads} --memory-mb {resources.mem_mb} >> {log:q} 2> >(tee -a {log:q} >&2)"

@@ -44,9 +44,10 @@ rule predict_fold:
         preprocessing=preprocessing_of,
         previous=lambda wildcards, input: ["--previous", input.previous] if input.previous else [],
     shell:
+        ": > {log:q}; "
         "python -m predict_fold --plans {input.plans:q} --training {input.training:q}"
         " --nnunet-name {params.nnunet_name} --results {params.results:q} --fold {wildcards.fold}"
         " {params.names} {input.names:q} --preprocessed {input.preprocessed:q}"
         " --preprocessing {params.preprocessing} {params.previous:q} --device {params.device}"
         " --gpu-share {params.gpu_share} --threads {threads} --folder {params.folder:q}"
-        " --manifest {output.manifest:q} > {log:q} 2> >(tee -a {log:q} >&2)"
+        " --manifest {output.manifest:q} >> {log:q} 2> >(tee -a {log:q} >&2)"

@@ -46,12 +46,15 @@ rule find_near_duplicates:
 
 
 rule convert_dataset:
-    """Check the published files of one part and bring them into nnU-Net's raw layout."""
+    """Check the published files of one part and bring them into nnU-Net's raw layout.
+
+    What is wrong with them stands in `problems.csv`, also when it stops the job, whose declared
+    outputs Snakemake then removes.
+    """
     input:
         pairs=near_duplicates,
     output:
         cases="<results>/{dataset}/cases/{part}.csv",
-        problems="<results>/{dataset}/cases/{part}_problems.csv",
         sources="<results>/{dataset}/cases/{part}_sources.json",
     log:
         "<logs>/{dataset}/convert_dataset/{part}.log",
@@ -73,16 +76,15 @@ rule convert_dataset:
         dataset=lambda wildcards, output: RUN.datasets[wildcards.dataset],
         rule=lambda wildcards: RUN.part_rule(wildcards.dataset),
         folder=nnunet_raw,
+        problems=lambda wildcards: f"{RESULTS}/{wildcards.dataset}/problems.csv",
     script:
         "../workflow/scripts/convert_dataset.py"
 
 
 rule describe_dataset:
-    """Write nnU-Net's description of a data set, with all names."""
+    """Renew the names and words in nnU-Net's description of a data set, which nothing waits for."""
     input:
         cases="<results>/{dataset}/cases/train.csv",
-        # What learns from the cases waits for the check of all of them.
-        checked=ancient("<results>/{dataset}/cases.csv"),
     output:
         description="<results>/{dataset}/dataset.json",
     log:
@@ -104,45 +106,22 @@ rule describe_dataset:
         "../workflow/scripts/describe_dataset.py"
 
 
-rule gather_problems:
-    """Join what was found in both parts, also if it must be mended before anything goes on."""
-    input:
-        cases=collect("<results>/{{dataset}}/cases/{part}.csv", part=["train", "test"]),
-        problems=collect("<results>/{{dataset}}/cases/{part}_problems.csv", part=["train", "test"]),
-    output:
-        problems=report(
-            "<results>/{dataset}/problems.csv",
-            caption="../workflow/report/problems.rst",
-            category="5. Data",
-            labels={"data set": "{dataset}", "table": "problems found"},
-        ),
-    log:
-        "<logs>/{dataset}/gather_problems.log",
-    benchmark:
-        "<benchmarks>/{dataset}/gather_problems.tsv"
-    priority: 100
-    conda:
-        "../envs/segflow.yaml"
-    resources:
-        mem_mb=mem_mb(1000),
-        runtime=minutes(10),
-    params:
-        code=code_key("gather_problems"),
-    script:
-        "../workflow/scripts/gather_problems.py"
-
-
 rule gather_cases:
-    """Join the tables of both parts, unless a problem or a leak into the test cases stands against it."""
+    """Join the tables of both parts and refuse test cases that training could have seen."""
     input:
         cases=collect("<results>/{{dataset}}/cases/{part}.csv", part=["train", "test"]),
-        problems="<results>/{dataset}/problems.csv",
     output:
         cases=report(
             "<results>/{dataset}/cases.csv",
             caption="../workflow/report/cases.rst",
             category="5. Data",
             labels={"data set": "{dataset}", "table": "cases"},
+        ),
+        problems=report(
+            "<results>/{dataset}/problems.csv",
+            caption="../workflow/report/problems.rst",
+            category="5. Data",
+            labels={"data set": "{dataset}", "table": "problems found"},
         ),
     log:
         "<logs>/{dataset}/gather_cases.log",
@@ -156,7 +135,6 @@ rule gather_cases:
         runtime=minutes(10),
     params:
         code=code_key("gather_cases"),
-        raw=lambda wildcards, output: str(RUN.raw_folder(wildcards.dataset)),
         published=lambda wildcards: RUN.part_rule(wildcards.dataset)["published"],
     script:
         "../workflow/scripts/gather_cases.py"

@@ -31,10 +31,11 @@ if "archive" in config.get("new_images", {}):
             device=config["device"],
             configuration=config["new_images"].get("configuration", ""),
         shell:
+            ": > {log:q}; "
             "python -m segment_with_archive --archive {input.archive:q}"
             " --configuration={params.configuration:q} --images {params.images:q}"
             " --device {params.device} --threads {threads} --memory-mb {resources.mem_mb}"
-            " --manifest {output.manifest:q} > {log:q} 2> >(tee -a {log:q} >&2)"
+            " --manifest {output.manifest:q} >> {log:q} 2> >(tee -a {log:q} >&2)"
 
 elif "new_images" in config:
 
@@ -83,9 +84,10 @@ elif "new_images" in config:
                 for model in RUN.predictors[config["new_images"]["predictor"]]
             ),
         shell:
+            ": > {log:q}; "
             "python -m segment_images --images {params.images:q} --dataset {params.dataset}"
             " --nnunet-name {params.nnunet_name} --results {params.results:q}"
             " --members {params.members} --folds {params.folds}"
             " --postprocessing {input.postprocessing:q} --device {params.device}"
             " --gpu-share {params.gpu_share} --threads {threads} --memory-mb {resources.mem_mb}"
-            " --manifest {output.manifest:q} > {log:q} 2> >(tee -a {log:q} >&2)"
+            " --manifest {output.manifest:q} >> {log:q} 2> >(tee -a {log:q} >&2)"

@@ -40,10 +40,7 @@ rule transfer_previous_stage:
 rule train_fold:
     """Train one fold; an interrupted training goes on, an unchanged one is not repeated."""
     input:
-        # How the model predicts is in its plans, too. What matters here follows from the base plans
-        # and the parameters.
-        plans=ancient("<results>/{dataset}/{model}/plans.json"),
-        base=lambda wildcards: f"<results>/{{dataset}}/plans/{RUN.plans(wildcards.model)}.json",
+        plans="<results>/{dataset}/{model}/plans.json",
         splits="<results>/{dataset}/splits.json",
         preprocessed=preprocessed_cases,
         previous=previous_stage,
@@ -65,7 +62,6 @@ rule train_fold:
         runtime=minutes(2880),
     params:
         procedure=procedure("models.training"),
-        model=lambda wildcards: RUN.trained(wildcards.model),
         nnunet_name=nnunet_name,
         results=results_folder,
         device=config["device"],
@@ -76,9 +72,10 @@ rule train_fold:
         fresh=lambda wildcards, input: "--fresh" if config["fresh"] else "",
         previous=lambda wildcards, input: ["--previous", input.previous] if input.previous else [],
     shell:
+        ": > {log:q}; "
         "python -m train_fold --plans {input.plans:q} --nnunet-name {params.nnunet_name}"
         " --results {params.results:q} --splits {input.splits:q} --fold {wildcards.fold}"
         " --preprocessed {input.preprocessed:q} {params.previous:q} --device {params.device}"
         " --n-gpus {params.n_gpus} --gpu-share {params.gpu_share} --threads {threads}"
         " --memory-mb {resources.mem_mb} --manifest {output.manifest:q}"
-        " --progress {output.progress:q} {params.fresh} > {log:q} 2> >(tee -a {log:q} >&2)"
+        " --progress {output.progress:q} {params.fresh} >> {log:q} 2> >(tee -a {log:q} >&2)"

@@ -17,7 +17,6 @@ GRACE_SECONDS = 60.0
 # As they come to pass, the rules of a miniature experiment.
 STAGES = [
     "convert_dataset",
-    "gather_problems",
     "gather_cases",
     "describe_dataset",
     "make_splits",

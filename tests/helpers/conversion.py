@@ -6,8 +6,7 @@ from pathlib import Path
 
 from convert_dataset import main as convert_dataset
 from gather_cases import main as gather_cases
-from gather_problems import main as gather_problems
-from segflow.datasets.problems import raise_problems, read_problems
+from segflow.datasets.problems import read_problems, table_of_part
 from segflow.datasets.sources import Problem
 from segflow.files.cases import Case, read_cases
 from segflow.run.descriptions import load_descriptions
@@ -36,10 +35,9 @@ def convert(
 ) -> tuple[list[Case], list[Problem]]:
     """Convert one part of a data set into ``folder/converted``, and return its two tables.
 
-    The tables are ``folder/<part>.csv`` and ``folder/<part>_problems.csv``. What cannot be
-    repaired is raised, as the rule `gather_cases` does.
+    The tables are ``folder/<part>.csv`` and ``folder/<part>_problems.csv``.
     """
-    cases, problems = folder / f"{part}.csv", folder / f"{part}_problems.csv"
+    cases = folder / f"{part}.csv"
     convert_dataset(
         raw=raw,
         dataset=dataset,
@@ -50,17 +48,13 @@ def convert(
         folder=folder / "converted",
         workers=1,
         cases=cases,
-        problems=problems,
+        problems=folder / "problems.csv",
         sources=folder / f"{part}_sources.json",
     )
-    found = read_problems(problems)
-    raise_problems(found, str(raw))
-    return read_cases(cases), found
+    return read_cases(cases), read_problems(table_of_part(cases))
 
 
 def gather(folder: Path, published: bool = False) -> None:
     """Join the tables of both converted parts to ``cases.csv`` and ``problems.csv``."""
     tables = [folder / f"{part}.csv" for part in PARTS]
-    problems = folder / "problems.csv"
-    gather_problems(tables, [folder / f"{part}_problems.csv" for part in PARTS], problems)
-    gather_cases(tables, problems, "raw", published, folder / "cases.csv")
+    gather_cases(tables, published, folder / "cases.csv", folder / "problems.csv")

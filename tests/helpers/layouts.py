@@ -278,6 +278,21 @@ def _lesion(label: str, number: int) -> np.ndarray:
 # BraTS
 
 
+def make_brats2020(folder: Path) -> None:
+    """Make BraTS 2020, which is not compressed: 8 cases, one with an odd name, and 2 of the test.
+
+    They lie two folders down, as unpacked archives do.
+    """
+    for index in range(10):
+        part = "Training" if index < 8 else "Validation"
+        name = f"BraTS20_{part}_{index + 354:03d}"
+        place = folder / f"BraTS2020_{part}Data" / f"MICCAI_BraTS2020_{part}Data" / name
+        sequences = ("flair", "t1", "t1ce", "t2")
+        _brats_case(place, name + "_", sequences, _tumour(index, 4), index, index < 8, ".nii")
+        if index == 1:
+            (place / f"{name}_seg.nii").rename(place / "W39_1998.09.19_Segm.nii")
+
+
 def make_brats2021(folder: Path) -> None:
     """Make BraTS 2021: 8 cases with labels 0, 1, 2 and 4, and 2 without labels."""
     for index in range(10):
@@ -314,12 +329,13 @@ def _brats_case(
     labels: np.ndarray,
     index: int,
     labelled: bool,
+    ending: str = ".nii.gz",
 ) -> None:
     for number, sequence in enumerate(sequences):
         image = _mri(labels, (-1.0, 1.0, 0.5, 1.5)[number], _noise(9, number, index))
-        _write(folder / f"{start}{sequence}.nii.gz", image, (1.0, 1.0, 1.0))
+        _write(folder / f"{start}{sequence}{ending}", image, (1.0, 1.0, 1.0))
     if labelled:
-        _write(folder / f"{start}seg.nii.gz", labels, (1.0, 1.0, 1.0))
+        _write(folder / f"{start}seg{ending}", labels, (1.0, 1.0, 1.0))
 
 
 # AMOS and BTCV
@@ -411,6 +427,7 @@ LAYOUTS: dict[str, Callable[[Path], None]] = {
     "breastdm_2d": make_breastdm_2d,
     "pancreas": make_pancreas,
     "busi": make_busi,
+    "brats2020": make_brats2020,
     "brats2021": make_brats2021,
     "brats2023": make_brats2023,
     "amos22_ct": make_amos22,

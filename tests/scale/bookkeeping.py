@@ -80,7 +80,7 @@ def convert(folder: Path, n: int) -> None:
             folder=folder / "converted",
             workers=WORKERS,
             cases=folder / "cases/train.csv",
-            problems=folder / "cases/train_problems.csv",
+            problems=folder / "problems.csv",
             sources=folder / "cases/train_sources.json",
         )
 
@@ -88,16 +88,13 @@ def convert(folder: Path, n: int) -> None:
 def gather_and_split(folder: Path, n: int) -> None:
     """Join the tables of cases and divide the cases into folds."""
     import gather_cases
-    import gather_problems
     import make_splits
     from segflow.files.cases import COLUMNS, write_rows
 
     tables = [folder / "cases/train.csv", folder / "cases/test.csv"]
     write_rows(tables[1], [], COLUMNS)
-    problems = folder / "cases/problems.csv"
     with timed():
-        gather_problems.main(tables, [folder / "cases/train_problems.csv"], problems)
-        gather_cases.main(tables, problems, "raw", False, folder / "cases.csv")
+        gather_cases.main(tables, False, folder / "cases.csv", folder / "problems.csv")
         make_splits.main(
             tables[0], None, False, N_FOLDS, 1, folder / "splits.json", folder / "nnunet.json"
         )

@@ -33,7 +33,8 @@ def test_a_rule_tracks_its_code_and_writes_where_its_name_says(name):
         assert f"/{name}.py" in text
         assert f'code=code_key("{name}")' in text
     else:
-        assert f'"python -m {name} ' in text
+        assert re.search(rf'shell:\s+": > {{log:q}}; "\s+"python -m {name} ', text)
+        assert ">> {log:q} 2> >(tee -a {log:q} >&2)" in text
         module = re.search(r'procedure=procedure\("([\w.]+)"\)', text)[1]
         script = ROOT / "workflow/scripts" / f"{name}.py"
         assert _path(module) in imported_modules(script)

@@ -5,7 +5,9 @@ from pathlib import Path
 
 from segflow.datasets.conversion import (
     Target,
+    choose_reader,
     convert_cases,
+    make_dataset_json,
     missing_labels,
     note_orientations,
     remove_other_cases,
@@ -13,11 +15,17 @@ from segflow.datasets.conversion import (
 from segflow.datasets.leaks import find_copies
 from segflow.datasets.near_duplicates import group_pairs, read_pairs
 from segflow.datasets.parts import PartRule, assign_parts, cases_of_part
-from segflow.datasets.problems import failed_cases, raise_problems, write_problems
+from segflow.datasets.problems import (
+    failed_cases,
+    join_parts,
+    raise_problems,
+    table_of_part,
+    write_problems,
+)
 from segflow.datasets.sources import find_cases, record_sources
 from segflow.files.cases import write_cases
-from segflow.files.content import write_json
-from segflow.files.labels import foreground_values, ignored_value, single_values
+from segflow.files.content import file_sha256, write_json
+from segflow.files.labels import foreground_values, ignored_value
 from segflow.jobs.logs import logged
 
 
@@ -34,10 +42,11 @@ def main(
     problems: Path,
     sources: Path,
 ) -> None:
-    """Convert the cases of `part` below `raw` into `folder` and write the three tables.
+    """Convert the cases of `part` below `raw` into `folder` and write the tables.
 
-    Cases with a problem are not among the cases; the rule `gather_cases` fails by them.
+    What must be mended is raised together with what is known of the other part.
     """
+    table_of_part(cases).unlink(missing_ok=True)
     catalogue = find_cases(dataset, raw)
     names = [case.case for case in catalogue.cases]
     groups = group_pairs(names, read_pairs(pairs)) if pairs else {}
@@ -56,7 +65,6 @@ def main(
         n_channels=len(dataset["channels"]),
         labels=frozenset({0, *foreground_values(labels), ignored_value(labels) or 0}),
         reading=dataset["reading"],
-        masked=single_values(labels),
     )
     converted, reported, sha256 = convert_cases(chosen, target, workers)
     if part == "train" and not any(problem.severity == "error" for problem in reported):
@@ -67,18 +75,20 @@ def main(
     here = {case.case for case in chosen}
     errors = [p for p in catalogue.problems if p.severity == "error" and p.case in here]
     reported = (catalogue.problems + leaks if part == "train" else errors) + reported
-    failed = failed_cases(reported)
-    if not failed:  # a damaged table hides cases that are there
-        remove_other_cases(chosen, part, target)
-    write_problems(problems, reported)
+    write_problems(table_of_part(cases), reported)
+    tables = [cases.with_name(f"{part}.csv") for part in ("train", "test")]
+    together = join_parts(tables, problems)
+    if failed_cases(reported):
+        raise_problems(together, str(raw), str(problems))
+    remove_other_cases(chosen, part, target)
+    if part == "train":
+        reader = choose_reader(converted, folder, dataset["reading"])
+        write_json(folder / "dataset.json", make_dataset_json(dataset, converted, reader))
     counted = cases_of_part(dataset, raw, rule, part)
-    known = {
-        "state": state,
-        "failed": bool(failed),
-        **record_sources(raw, counted, sha256),
-    }
-    write_json(sources, known)
-    write_cases(cases, [case for case in converted if case.case not in failed])
+    unread = {path for case in counted for path in case.files} - sha256.keys()
+    sha256 |= {path: file_sha256(path) for path in unread}
+    write_json(sources, {"state": state, **record_sources(raw, counted, sha256)})
+    write_cases(cases, converted)
 
 
 if __name__ == "__main__":
@@ -93,6 +103,6 @@ if __name__ == "__main__":
             folder=Path(snakemake.params.folder),
             workers=snakemake.threads,
             cases=Path(snakemake.output.cases),
-            problems=Path(snakemake.output.problems),
+            problems=Path(snakemake.params.problems),
             sources=Path(snakemake.output.sources),
         )

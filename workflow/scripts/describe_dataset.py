@@ -12,7 +12,7 @@ def main(cases: Path, dataset: dict, results: Path, nnunet_name: str, descriptio
     """Write the description where nnU-Net expects it, and to `description`."""
     training = read_cases(cases)
     reader = choose_reader(training, results / "nnUNet_raw" / nnunet_name, dataset["reading"])
-    made = make_dataset_json(dataset, len(training), reader)
+    made = make_dataset_json(dataset, training, reader)
     for folder in ("nnUNet_raw", "nnUNet_preprocessed"):
         write_json(results / folder / nnunet_name / "dataset.json", made)
     write_json(description, made)

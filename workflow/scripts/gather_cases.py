@@ -2,20 +2,20 @@
 
 from pathlib import Path
 
-from segflow.datasets.leaks import check_test_cases
-from segflow.datasets.problems import raise_problems, read_problems
+from segflow.datasets.leaks import check_test_cases, leaking_images
+from segflow.datasets.problems import join_parts
 from segflow.files.cases import read_cases, write_cases
 from segflow.jobs.logs import logged
 
 
-def main(tables: list[Path], problems: Path, raw: str, published: bool, cases: Path) -> None:
-    """Write all cases of both `tables`, unless something is wrong that must be mended.
+def main(tables: list[Path], published: bool, cases: Path, problems: Path) -> None:
+    """Write all cases of both `tables` and all problems, unless test cases leak into training.
 
-    That is an error among the `problems`, or a test case that training could have seen. Such
-    leaks of a published split that was asked for by name are kept, as problems.
+    Of a published split that was asked for by name, the patients and groups on both sides are among
+    the problems already; the images on both sides are known only here, and join them.
     """
-    raise_problems(read_problems(problems), raw, str(problems))
     training, test = (read_cases(path) for path in tables)
+    join_parts(tables, problems, leaking_images(training, test))
     if not published:
         check_test_cases(training, test)
     write_cases(cases, training + test)
@@ -25,8 +25,7 @@ if __name__ == "__main__":
     with logged(snakemake.log[0]):
         main(
             tables=[Path(path) for path in snakemake.input.cases],
-            problems=Path(snakemake.input.problems),
-            raw=snakemake.params.raw,
             published=snakemake.params.published,
             cases=Path(snakemake.output.cases),
+            problems=Path(snakemake.output.problems),
         )

@@ -333,7 +333,10 @@ def test_a_wrong_file_is_named_with_its_values(add, target, change, file, messag
     cases, problems, _ = convert_cases([add("good", IMAGE + 1), add("a", **change)], target, 1)
     assert [case.case for case in cases] == ["good"]
     name = f"a_{file}{change.get('suffix', '.nii.gz')}"
-    assert problems == [Problem("a", name, "error", message, "mend or replace the file")]
+    (problem,) = problems
+    assert (problem.case, problem.file, problem.severity) == ("a", name, "error")
+    assert problem.problem == message
+    assert problem.action.startswith("mend or replace the file")
 
 
 # SimpleITK reads NaN in NIfTI files as 0.
@@ -346,6 +349,18 @@ def test_nan_in_nifti_files_is_found(add, target, file, array, suffix, value):
     assert cases == []
     assert problem.file == f"a_{file}{suffix}"
     assert problem.problem == "1 voxels are NaN or infinite"
+
+
+def test_nan_becomes_the_stated_value_in_images_alone(add, target):
+    target = replace(target, reading={**READING, "not_finite": -1})
+    image = with_value(with_value(IMAGE, np.nan), np.nan)
+    _, (note,), _ = convert_cases([add("a", image=image)], target, 1)
+    assert (note.severity, note.action) == ("repaired", "became -1")
+    array, _ = read_image(target.folder / "imagesTr" / "a_0000.nii.gz")
+    np.testing.assert_array_equal(array[0], np.where(np.isnan(image), -1, image))
+    assert array.dtype == np.float32
+    label = with_value(LABELS.astype(np.float32), np.nan)
+    assert severities(convert_cases([add("b", label=label)], target, 1)[1]) == ["error"]
 
 
 def truncate(content):
@@ -431,18 +446,14 @@ def add_masks(add, draw, raw):
     def add_masks(name, liver, spleen):
         masks = {"liver": liver, "spleen": spleen}
         paths = tuple(draw(raw / f"{name}_{label}.nii.gz", mask) for label, mask in masks.items())
-        return replace(add(name), labels=paths, label_names=tuple(masks))
+        return replace(add(name), labels=paths, mask_values=(1, 2))
 
     return add_masks
-
-
-MASKED = {"liver": 1, "spleen": 2}
 
 
 @pytest.mark.parametrize("value", [1, 2, 255])
 def test_each_mask_gives_its_label(add_masks, target, value):
     masks = [np.uint8(value * (label == LABELS)) for label in (1, 2)]
-    target = replace(target, masked=MASKED)
     (case,), problems, _ = convert_cases([add_masks("a", *masks)], target, 1)
     assert problems == []
     labels, _ = read_labels(target.folder / "labelsTr" / "a.nii.gz")
@@ -453,7 +464,6 @@ def test_each_mask_gives_its_label(add_masks, target, value):
 
 def test_masks_that_overlap_or_hold_more_than_a_mask_are_refused(add_masks, target):
     whole, part = np.uint8(LABELS > 0), np.uint8(LABELS == 2)
-    target = replace(target, masked=MASKED)
     _, (clash,), _ = convert_cases([add_masks("a", whole, part)], target, 1)
     assert clash.problem == "2 voxels have another label in another file"
     _, (wrong,), _ = convert_cases([add_masks("b", LABELS, part)], target, 1)
@@ -464,7 +474,7 @@ def test_soft_masks_need_a_threshold(add_masks, target):
     soft = np.float32(0.6 * (LABELS == 1) + 0.2 * (LABELS == 2))
     source = add_masks("a", soft, np.float32(LABELS == 2))
     rules = {**READING, "label_threshold": 0.5}
-    target = replace(target, masked=MASKED, reading=rules)
+    target = replace(target, reading=rules)
     convert_cases([source], target, 1)
     labels, _ = read_labels(target.folder / "labelsTr" / "a.nii.gz")
     np.testing.assert_array_equal(labels, LABELS)
@@ -567,7 +577,7 @@ def test_raise_problems_lists_every_error(target):
     raise_problems(problems[1:2], "raw")
 
 
-def test_dataset_json_is_what_nnunet_reads():
+def test_dataset_json_is_what_nnunet_reads(make_case):
     dataset = {
         "channels": ["T1", "T2"],
         "labels": {"background": 0, "tumour": [1, 2], "core": 2},
@@ -577,10 +587,12 @@ def test_dataset_json_is_what_nnunet_reads():
         "source": "https://example.org",
         "reading": READING,
     }
-    found = make_dataset_json(dataset, 7)
+    cases = [make_case(f"c{n}", orientation="LPS", images="a.NII.GZ;b.nrrd") for n in range(7)]
+    found = make_dataset_json(dataset, cases)
+    assert (found["dimensions"], found["formats"]) == ([3], [".nii.gz", ".nrrd"])
     assert found["channel_names"] == {"0": "T1", "1": "T2"}
     assert found["labels"] == dataset["labels"]
     assert (found["numTraining"], found["file_ending"]) == (7, ".nii.gz")
     assert found["regions_class_order"] == [1, 2]
     del dataset["regions_class_order"]
-    assert "regions_class_order" not in make_dataset_json(dataset, 7)
+    assert "regions_class_order" not in make_dataset_json(dataset, cases)

@@ -9,7 +9,7 @@ import tifffile
 from PIL import Image, ImageFile, ImageOps
 
 from segflow.files.suffixes import PICTURES
-from segflow.images.pictures import read_mask, read_picture
+from segflow.images.pictures import read_coloured_mask, read_mask, read_picture
 
 BUSI = Path(__file__).parents[3].parent / "shared/data/Dataset_BUSI_with_GT"
 GREY = np.array([[0, 7, 128], [200, 254, 255]], np.uint8)  # (y, x)
@@ -444,3 +444,18 @@ def test_all_pictures_and_masks_of_busi_are_read():
     assert len(shapes) == 220
     assert values == {0, 255}
     assert changes == {"colour became grey": 6}
+
+
+@pytest.mark.parametrize("mode", ["RGB", "P", "RGBA"])
+def test_colours_of_a_mask_are_labels(tmp_path, mode):
+    colours = np.zeros((4, 5, 3), np.uint8)
+    colours[1, 1:] = (255, 0, 0)
+    colours[2] = (0, 128, 255)
+    expected = np.zeros((1, 4, 5))
+    expected[0, 1, 1:], expected[0, 2] = 1, 3
+    path = tmp_path / "mask.png"
+    Image.fromarray(colours).convert(mode, palette=Image.Palette.ADAPTIVE).save(path)
+    labels = {"#FF0000": 1, "#0080ff": 3}
+    np.testing.assert_array_equal(read_coloured_mask(path, labels), expected)
+    with pytest.raises(ValueError, match=r"mask\.png: colours #0080ff are not in label_colours"):
+        read_coloured_mask(path, {"#ff0000": 1})

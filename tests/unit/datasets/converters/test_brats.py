@@ -2,7 +2,7 @@ import shutil
 
 import pytest
 
-from layouts import SAMPLES, make_brats2021, make_brats2023, touch_files
+from layouts import SAMPLES, make_brats2020, make_brats2021, make_brats2023, touch_files
 from segflow.datasets.converters.brats import OPTIONS, find_cases
 from segflow.datasets.sources import Problem
 
@@ -77,11 +77,11 @@ def test_later_time_points_are_follow_ups_of_the_same_patient(raw_2023):
 
 
 def test_cases_may_lie_in_the_folders_of_the_archives(raw_2023, tmp_path):
-    apart = tmp_path / "apart"
+    apart, expected = tmp_path / "apart", find_cases(raw_2023, 2023)
     for folder in sorted(raw_2023.glob("BraTS-*")):
         part = "Validation" if "00009" in folder.name else "Training"
         shutil.copytree(folder, apart / part / folder.name)
-    found, expected = find_cases(apart, 2023), find_cases(raw_2023, 2023)
+    found = find_cases(apart, 2023)
     assert sorted(case.case for case in found.cases) == sorted(c.case for c in expected.cases)
     assert found.problems == []
 
@@ -126,3 +126,18 @@ def test_the_real_cases_are_complete():
     assert found.problems == []
     assert [case.case for case in found.cases] == ["BraTS2021_90001", "BraTS2021_90002"]
     assert all(path.is_file() for case in found.cases for path in case.files)
+
+
+def test_the_edition_of_2020_is_not_compressed_and_has_one_odd_name(tmp_path):
+    make_brats2020(tmp_path)
+    found = find_cases(tmp_path, edition=2020)
+    assert found.problems == []
+    cases = {case.case: case for case in found.cases}
+    assert [case.split for case in found.cases] == ["train"] * 8 + ["test"] * 2
+    labels = {name: [path.name for path in case.labels or ()] for name, case in cases.items()}
+    assert labels["BraTS20_Training_354"] == ["BraTS20_Training_354_seg.nii"]
+    assert labels["BraTS20_Training_355"] == ["W39_1998.09.19_Segm.nii"]
+    assert {len(case.images) for case in found.cases} == {4}
+    cases["BraTS20_Training_354"].labels[0].unlink()
+    [problem] = find_cases(tmp_path, edition=2020).problems
+    assert (problem.case, problem.severity) == ("BraTS20_Training_354", "error")

@@ -94,6 +94,6 @@ def test_one_published_fold_cannot_become_two(tmp_path):
 
 def test_labels_of_brats_2021_become_consecutive(tmp_path):
     run("brats2021", tmp_path)
-    description = make_dataset_json(load_descriptions("dataset")["brats2021"], 3)
+    description = make_dataset_json(load_descriptions("dataset")["brats2021"], [])
     assert description["reading"]["label_values"] == {"4": 3}
     assert description["regions_class_order"] == [2, 1, 3]

@@ -1,8 +1,8 @@
 """Conversion of a published data set to nnU-Net's raw layout, with a check of every file."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -54,8 +54,6 @@ class Target:
         Values that a label map may hold.
     reading : dict
         How files are read (``reading`` in the data set's description).
-    masked : mapping of str to int
-        Values of the labels that may have masks of their own.
     """
 
     raw: Path
@@ -63,7 +61,6 @@ class Target:
     n_channels: int
     labels: frozenset[int]
     reading: dict
-    masked: Mapping[str, int] = field(default_factory=dict)
 
     def folders(self, split: str) -> tuple[Path, Path]:
         """Return nnU-Net's folders of images and labels of a split."""
@@ -173,7 +170,7 @@ def convert_case(
         sorted(target.labels),
         STATED | {key: value for key, value in target.reading.items() if value != AS_STORED},
         source.covariates.get("laterality"),
-        *[target.masked.get(name) for name in source.label_names],
+        *source.mask_values,
     )
     case = replace(case, content=key)
     images_folder, labels_folder = target.folders(case.split)
@@ -302,6 +299,17 @@ def _read_channels(source: SourceCase, target: Target, report: Report) -> Volume
             continue
         for repair in volume.repairs:
             report.add("repaired", path, repair, "converted")
+        if n_bad := _n_not_finite(volume.array):
+            text, value = f"{n_bad} voxels are NaN or infinite", target.reading.get("not_finite")
+            if value is None:
+                action = "mend or replace the file, or state reading.not_finite"
+                report.add("error", path, text, action)
+                continue
+            kept = np.isfinite(volume.array)
+            volume = replace(
+                volume, array=np.where(kept, volume.array, volume.array.dtype.type(value))
+            )
+            report.add("repaired", path, text, f"became {value:g}")
         if grid is None:
             grid = volume.grid
         mismatch, rounding = describe_difference(grid, volume.grid)
@@ -316,8 +324,6 @@ def _read_channels(source: SourceCase, target: Target, report: Report) -> Volume
         elif not alike:
             text = f"differs from {where} in {rounding}"
             report.add("repaired", path, text, f"took the header of {where}")
-        if n_bad := _n_not_finite(volume.array):
-            report.error(path, f"{n_bad} voxels are NaN or infinite")
         volumes.append(volume)
     if report.failed:
         return None
@@ -342,9 +348,9 @@ def _read_reference(
 ) -> np.ndarray | None:
     """Read the reference of a case, of shape (z, y, x), and compare the others with it."""
     reference = np.zeros(volume.grid.shape, np.uint8 if max(target.labels) < 256 else np.uint16)
-    names = source.label_names or [""] * len(source.labels)
-    for path, name in zip(source.labels, names, strict=True):
-        values = _read_values(path, target, volume, report, target.masked.get(name))
+    masked = source.mask_values or [None] * len(source.labels)
+    for path, value in zip(source.labels, masked, strict=True):
+        values = _read_values(path, target, volume, report, value)
         if values is None:
             continue
         clash = (reference != 0) & (values != 0) & (reference != values)
@@ -568,28 +574,32 @@ def choose_reader(cases: list[Case], folder: Path, reading: dict) -> str:
     return REORIENTING_READER
 
 
-def make_dataset_json(dataset: dict, n_training: int, reader: str = READER) -> dict:
+def make_dataset_json(dataset: dict, cases: list[Case], reader: str = READER) -> dict:
     """Return nnU-Net's ``dataset.json`` of a data set.
 
     Parameters
     ----------
     dataset : dict
         Description of the data set (``config/datasets``).
-    n_training : int
-        Number of training cases.
+    cases : list of Case
+        The training cases.
     reader : str
         nnU-Net's reader; see `choose_reader`.
     """
+    files = [Path(name) for case in cases for name in case.images.split(";")]
     description = {
         "channel_names": {str(number): name for number, name in enumerate(dataset["channels"])},
         "labels": dataset.get("labels", {"background": 0}),
-        "numTraining": n_training,
+        "numTraining": len(cases),
         "file_ending": SUFFIX,
         "overwrite_image_reader_writer": reader,
         "name": dataset["title"],
         "licence": dataset["license"],
         "reference": dataset["source"],
-        "reading": dataset["reading"],  # so that new images are read in the same way
+        # So that new images are read in the same way and compared with the training cases.
+        "reading": dataset["reading"],
+        "dimensions": sorted({3 if case.orientation else 2 for case in cases}),
+        "formats": sorted(set(map(suffix, files))),
     }
     if "regions_class_order" in dataset:
         description["regions_class_order"] = dataset["regions_class_order"]

@@ -46,6 +46,34 @@ def join_problems(problems: Iterable[Problem]) -> list[Problem]:
     return joined
 
 
+def table_of_part(cases: Path) -> Path:
+    """Return the table of the problems of one part, which lies beside that of its cases."""
+    return cases.with_name(f"{cases.stem}_problems.csv")
+
+
+def join_parts(tables: Iterable[Path], joined: Path, more: Iterable[Problem] = ()) -> list[Problem]:
+    """Join the problems of the parts that were looked at, and return them.
+
+    Parameters
+    ----------
+    tables : iterable of Path
+        Tables of the cases of each part.
+    joined : Path
+        The table to write.
+    more : iterable of Problem
+        What was found beside them.
+    """
+    found = [
+        problem
+        for path in map(table_of_part, tables)
+        if path.exists()
+        for problem in read_problems(path)
+    ]
+    problems = join_problems([*found, *more])
+    write_problems(joined, problems)
+    return problems
+
+
 def raise_problems(problems: Iterable[Problem], where: str, table: str = "") -> None:
     """Raise one error that lists what conversion cannot repair.
 

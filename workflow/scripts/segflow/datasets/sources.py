@@ -74,6 +74,8 @@ class SourceCase:
     label_names : tuple of str
         For each file of `labels` the label that it is a mask of; empty where the files hold the
         values of the labels.
+    mask_values : tuple of int
+        Values of these labels; set by `find_cases`.
     """
 
     case: str
@@ -88,6 +90,7 @@ class SourceCase:
     follow_up: bool = False
     published_split: str = ""
     label_names: tuple[str, ...] = ()
+    mask_values: tuple[int, ...] = ()
 
     @property
     def image_files(self) -> list[Path]:
@@ -181,12 +184,16 @@ def find_cases(dataset: dict, raw: Path) -> Catalogue:
             text = f"class {case.class_label!r} is not declared"
             allowed = f"declare it or mend it (allowed: {', '.join(known)})"
             problems.append(Problem(case.case, _name(raw, case), "error", text, allowed))
-    masks = sorted(single_values(dataset.get("labels", {})))
+    masks = single_values(dataset.get("labels", {}))
     for case in cases:
-        for unknown in sorted({*case.label_names} - {*masks}):
+        for unknown in sorted({*case.label_names} - masks.keys()):
             text = f"there is a mask of {unknown!r}, which is no label of one value"
-            allowed = f"name one of the labels (allowed: {', '.join(masks) or 'none'})"
+            allowed = f"name one of the labels (allowed: {', '.join(sorted(masks)) or 'none'})"
             problems.append(Problem(case.case, _name(raw, case), "error", text, allowed))
+    cases = [
+        replace(case, mask_values=tuple(masks.get(name, 0) for name in case.label_names))
+        for case in cases
+    ]
     counts = Counter(case.split for case in cases)
     cases = _without_excluded(raw, cases, dataset.get("exclude", {}), problems)
     if len(counts) > 1:
@@ -296,8 +303,7 @@ def state_of_sources(raw: Path, cases: Iterable[SourceCase], record: Path) -> st
     The first time the key is taken from sizes and modification times, so that a new data set
     is not read twice. Once conversion has recorded the key together with the files' hashes, it
     stays as it is while the content does: a file that was only touched is recognised by its
-    hash. After a conversion that found problems it is another each time, for what was wrong may
-    be mended where no file shows it.
+    hash.
 
     Parameters
     ----------
@@ -320,8 +326,6 @@ def state_of_sources(raw: Path, cases: Iterable[SourceCase], record: Path) -> st
         known = read_json(record)
     except (OSError, ValueError):
         known = None
-    if isinstance(known, dict) and known.get("failed"):
-        return content_key(roles, files, known["state"])
     if (
         isinstance(known, dict)
         and known.get("roles") == roles
@@ -338,18 +342,13 @@ def state_of_sources(raw: Path, cases: Iterable[SourceCase], record: Path) -> st
 
 
 def record_sources(raw: Path, cases: Iterable[SourceCase], sha256: dict[Path, str]) -> dict:
-    """Return what `state_of_sources` needs to recognise these files, less the key.
-
-    `sha256` holds the hashes that are known already.
-    """
+    """Return what `state_of_sources` needs to recognise these files, less the key."""
     cases = list(cases)
-    found = {}
-    for name, state in describe_files(raw, cases).items():
-        try:
-            found[name] = [*state, sha256.get(raw / name) or file_sha256(raw / name)]
-        except OSError:  # a problem of a case, which is reported
-            found[name] = [*state, ""]
-    return {"roles": _roles(raw, cases), "files": found}
+    files = describe_files(raw, cases)
+    return {
+        "roles": _roles(raw, cases),
+        "files": {name: [*state, sha256[raw / name]] for name, state in files.items()},
+    }
 
 
 def _roles(raw: Path, cases: list[SourceCase]) -> list[list]:
@@ -364,7 +363,7 @@ def _roles(raw: Path, cases: list[SourceCase]) -> list[list]:
             case.class_label,
             dict(case.covariates),
             case.follow_up,
-            *([list(case.label_names)] if case.label_names else []),
+            *([list(case.mask_values)] if case.mask_values else []),
             *(
                 None if paths is None else [str(path.relative_to(raw)) for path in paths]
                 for paths in (case.images, case.labels, case.other_labels)

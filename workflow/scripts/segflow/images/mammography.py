@@ -37,6 +37,7 @@ BRIGHTEST_PERCENT = 99.9  # above are burnt-in labels
 N_BINS = 256
 # Where the fit starts: standard deviations of air and tissue, in the range of the image.
 AIR_WIDTH, TISSUE_WIDTH = 0.02, 0.15
+WITHOUT_AIR = "reading.mammography.breast_mask: false takes images without air as they are"
 MIN_VARIANCE = 1e-6  # of a Gaussian in the mixture, for air that is one value
 
 
@@ -257,7 +258,8 @@ def find_breast(image: np.ndarray, iterations: int = 100, level: float = 0.05) -
     core = cc3d.largest_k(_erode(bright, iterations), k=1, connectivity=8) > 0
     if not core.any():
         raise ValueError(
-            f"no breast is found: nothing brighter than air is wider than {2 * iterations} pixels"
+            f"no breast is found: nothing brighter than air is wider than {2 * iterations} pixels; "
+            f"{WITHOUT_AIR}"
         )
     # For the closing the breast goes on beyond the border, so that the dilation has the room.
     wide = np.pad(core, iterations, mode="edge")
@@ -289,7 +291,8 @@ def air_threshold(image: np.ndarray, level: float = 0.05) -> float:
     values = image.ravel()[:: max(1, image.size // MAX_SAMPLES)].astype(np.float64)
     low, high = values.min(), np.percentile(values, BRIGHTEST_PERCENT)
     if high <= low:
-        raise ValueError(f"no breast is found: (nearly) all pixels have the value {low:g}")
+        text = f"(nearly) all pixels have the value {low:g}; {WITHOUT_AIR}"
+        raise ValueError(f"no breast is found: {text}")
     values = np.clip((values - low) / (high - low), 0, 1)
     split = threshold_otsu(values, N_BINS)
     heights, edges = np.histogram(values[values <= split], N_BINS, (0, 1))

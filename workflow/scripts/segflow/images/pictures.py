@@ -6,7 +6,7 @@ Pillow decodes every file, because it refuses what is cut short. It reduces colo
 
 import struct
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +107,39 @@ def read_mask(path: Path) -> np.ndarray:
             f"{path}: a mask is grey, black and white or has a palette, found colours without one"
         )
     return np.ascontiguousarray(grey[..., 0])
+
+
+def read_coloured_mask(path: Path, labels: Mapping[str, int]) -> np.ndarray:
+    """Read a mask whose colours stand for labels.
+
+    Parameters
+    ----------
+    path : Path
+        See `read_mask`.
+    labels : mapping of str to int
+        Label by colour, as ``#rrggbb``. Black is 0 unless it is named.
+
+    Returns
+    -------
+    ndarray of int64
+        Of shape (z, y, x).
+
+    Raises
+    ------
+    ValueError
+        As in `read_picture`, and if pixels have other colours.
+    """
+    array, _ = read_picture(path, "rgb")
+    if array.dtype != np.uint8:
+        raise ValueError(f"{path}: colours of labels have 8 bits, found {array.dtype}")
+    codes = (array.astype(np.int64) * np.reshape([1 << 16, 1 << 8, 1], (3, 1, 1, 1))).sum(axis=0)
+    known = {0: 0} | {int(colour[1:], 16): label for colour, label in labels.items()}
+    found, places = np.unique(codes, return_inverse=True)
+    if strange := [f"#{code:06x}" for code in found.tolist() if code not in known]:
+        allowed = ", ".join(f"#{code:06x}" for code in sorted(known))
+        shown = ", ".join(strange[:5])
+        raise ValueError(f"{path}: colours {shown} are not in label_colours (allowed: {allowed})")
+    return np.array([known[code] for code in found.tolist()])[places].reshape(codes.shape)
 
 
 def _read(path: Path, samples: Callable[[Image.Image], np.ndarray]) -> tuple[np.ndarray, list[str]]:

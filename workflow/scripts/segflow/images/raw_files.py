@@ -30,7 +30,7 @@ from segflow.images.nifti import (
     read_grid,
     read_image,
 )
-from segflow.images.pictures import read_mask, read_picture
+from segflow.images.pictures import read_coloured_mask, read_mask, read_picture
 
 FREE_TEXTS = ("descrip", "aux_file", "intent_name", "data_type", "db_name")
 # A program and its version, which cannot be mistaken for a date; FSL writes its version alone.
@@ -129,7 +129,8 @@ def read_label_map(path: Path, shape: tuple[int, ...], reading: dict) -> Volume:
         mask, findings = read_contours(path, shape[1:], reading["contours"])
         return Volume(mask[None, None], _grid((1, *mask.shape), reading), findings)
     if suffix(path) in PICTURES:
-        array = read_mask(path)
+        colours = reading.get("label_colours")
+        array = read_coloured_mask(path, colours) if colours else read_mask(path)
         return Volume(array[None], _grid(array.shape, reading))
     volume = read_volume(path, reading)
     if len(volume.array) != 1:

@@ -10,11 +10,6 @@ from typing import Any
 PLANNED = ("configuration", "previous_model", "overrides", "training", "prediction")
 
 
-def resumable(training: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings of a training without those that change nothing of its result."""
-    return {key: value for key, value in training.items() if key != "checkpoint_minutes"}
-
-
 def resolve_configuration(plans: dict, name: str) -> dict:
     """Return a configuration of nnU-Net's plans together with what it inherits.
 

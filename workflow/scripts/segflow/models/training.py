@@ -22,7 +22,6 @@ from segflow.models.checkpoints import (
     take_back,
 )
 from segflow.models.loading import check_shared_memory, patch_megabytes, plan_loading
-from segflow.models.model_plans import resumable
 from segflow.models.progress import read_progress
 
 if TYPE_CHECKING:
@@ -77,15 +76,15 @@ def training_identity(
         raise ValueError(f"cases of the fold are not preprocessed: {', '.join(missing[:5])}")
     settings = plans["segflow"]
     configuration = plans["configurations"][settings["configuration"]]
-    training = resumable(settings["training"])
+    resumable = {k: v for k, v in settings["training"].items() if k != "checkpoint_minutes"}
     if n_gpus > 1:
-        training["n_gpus"] = n_gpus
+        resumable["n_gpus"] = n_gpus
     data = {name: [keys[name], previous.get(name)] for name in (*fold["train"], *fold["val"])}
     return {
         "data": content_key(data),
         "split": content_key(fold),
         "plans": content_key(settings["configuration"], configuration),
-        "settings": content_key(training),
+        "settings": content_key(resumable),
         "seed": str(settings["seed"]),
         "procedure": str(PROCEDURE),
     }

@@ -3,6 +3,8 @@
 import argparse
 import re
 import shutil
+import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,8 +30,10 @@ from segflow.files.ledger import Ledger
 from segflow.files.manifests import write_manifest
 from segflow.files.suffixes import IMAGES, stem, suffix
 from segflow.files.words import counted
+from segflow.images.dicom import is_dicom
 from segflow.images.nifti import SUFFIX, read_grid, read_labels, write_image
 from segflow.images.orientation import orientation_of, reorient, reorient_grid
+from segflow.images.raw_files import knows_its_grid
 from segflow.jobs.devices import choose_device
 from segflow.models import prediction, preprocessing
 from segflow.models.cascade import transfer_cases
@@ -91,8 +95,8 @@ def find_images(folder: Path, n_channels: int) -> list[SourceCase]:
     Parameters
     ----------
     folder : Path
-        Folder of the images, in any format that `segflow.images.raw_files` reads; files of other
-        formats are not looked at.
+        Folder of the images, in any format that `segflow.images.raw_files` reads, or of folders
+        with one DICOM series each. What is not looked at is printed.
     n_channels : int
         Channels that each case must have; one file may hold several.
 
@@ -103,10 +107,15 @@ def find_images(folder: Path, n_channels: int) -> list[SourceCase]:
     """
     number = r"_0000$" if n_channels == 1 else r"_\d{4}$"
     found: dict[str, dict[str, Path]] = {}
+    others = []
     for path in visible(folder):
-        if suffix(path) in IMAGES:
-            name = stem(path)
+        if is_dicom(path) if path.is_dir() else suffix(path) in IMAGES:
+            name = path.name if path.is_dir() else stem(path)
             found.setdefault(re.sub(number, "", name), {})[name] = path
+        else:
+            others.append(path.name)
+    if others:
+        print(f"{folder}: not looked at: {', '.join(others)}", file=sys.stderr)
     if not found:
         raise FileNotFoundError(f"{folder}: expected images CASE_0000{SUFFIX}, found none")
     for case, files in found.items():
@@ -116,6 +125,44 @@ def find_images(folder: Path, n_channels: int) -> list[SourceCase]:
     return [
         SourceCase(case, case, "test", tuple(files.values()), None) for case, files in found.items()
     ]
+
+
+def unlike_training(
+    cases: list[Case], dataset_json: dict, configurations: Iterable[str]
+) -> list[Problem]:
+    """Report images of another dimension, or without a grid where those of the training have one.
+
+    nnU-Net would stretch a picture to hundreds of slices.
+
+    Parameters
+    ----------
+    cases : list of Case
+        The converted images.
+    dataset_json : dict
+        nnU-Net's description of the data set; one from elsewhere tells no dimensions and formats.
+    configurations : iterable of str
+        Configurations of the networks.
+    """
+    solid = any(name.startswith("3d") for name in configurations)
+    dimensions = dataset_json.get("dimensions", [3] if solid else [2, 3])
+    formats = [Path(f"image{ending}") for ending in dataset_json.get("formats", [])]
+    placed = bool(formats) and all(map(knows_its_grid, formats))
+    stated = "spacing_mm" in dataset_json["reading"]
+    problems = []
+    for case in cases:
+        dimension = 3 if case.orientation else 2
+        texts = []
+        if dimension not in dimensions:
+            texts.append(f"is {dimension}D, but the network learned from {dimensions[0]}D images")
+        if (
+            placed
+            and not stated
+            and not all(map(knows_its_grid, map(Path, case.images.split(";"))))
+        ):
+            texts.append("knows no spacing, as the images of the training do")
+        action = "segment images like those of the training"
+        problems += [Problem(case.case, case.images, "error", text, action) for text in texts]
+    return problems
 
 
 def predict_members(
@@ -301,6 +348,13 @@ def request_key(session: Session) -> str:
     )
 
 
+def _configurations(session: Session) -> list[str]:
+    """Return the configuration of each model."""
+    folder = session.results / session.dataset
+    plans = [read_own_json(folder / model / "plans.json") for model in session.members]
+    return [one["segflow"]["configuration"] for one in plans]
+
+
 def _case_key(request: str, source: SourceCase) -> str:
     """Return a key of a segmentation; of an image that cannot be read, one of its name."""
     try:
@@ -318,6 +372,8 @@ def _segment_waiting(session: Session, images: Path, sources: list[SourceCase]) 
     target = Target(images, session.work / "raw", n_channels, frozenset({0}), described["reading"])
     cases, problems, _ = convert_cases(sources, target, session.threads)
     remove_other_cases(sources, "test", target)
+    problems += unlike_training(cases, described, _configurations(session))
+    cases = [case for case in cases if case.case not in failed_cases(problems)]
     if cases:
         found: dict[str, list[Member]] = {case.case: [] for case in cases}
         for model, weight in session.members.items():

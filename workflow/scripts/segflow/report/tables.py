@@ -111,7 +111,9 @@ def overview(
     cells = {(row.predictor, row.label, row.metric): row for row in ours.itertuples()}
     for predictor, label in _rows_of(ours, titles):
         found = {name: cells.get((predictor, label, name)) for name in shown}
-        some = next(filter(None, found.values()))
+        some = next(filter(None, found.values()), None)
+        if some is None:  # it says nothing of this split
+            continue
         rows.append(
             {"predictor": titles[predictor], "label": label, "cases": some.n + some.n_undefined}
             | {heading(name): _summary_cell(row) for name, row in found.items()}

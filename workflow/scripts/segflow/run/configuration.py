@@ -11,7 +11,7 @@ from typing import Any
 from segflow.files.content import content_key
 from segflow.files.labels import Labels, foreground, label_values
 from segflow.models.folds import ALL_CASES
-from segflow.models.model_plans import PLANNED, resumable
+from segflow.models.model_plans import PLANNED
 from segflow.models.planners import PLANNERS, normalisation
 from segflow.run.descriptions import (
     check_dataset,
@@ -301,13 +301,6 @@ class Run:
         """Return what the plans of a model hold of its description."""
         described = self.models[model]
         return {key: described[key] for key in PLANNED if key in described}
-
-    def trained(self, model: str) -> dict[str, Any]:
-        """Return what a training depends on beyond its data and base plans."""
-        planned = self.planned(model)
-        del planned["prediction"]
-        planned["training"] = resumable(planned["training"])
-        return {**planned, "seed": self.config["seed"]}
 
     def measured(self, dataset: str) -> Labels:
         """Return the labels and regions that are evaluated."""

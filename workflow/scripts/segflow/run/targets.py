@@ -18,13 +18,19 @@ PREDICTED = {
 }
 # What data sets and models have, whatever their predictors do.
 PREPARED = {
-    "convert": ["{dataset}/cases.csv"],
+    "convert": ["{dataset}/cases.csv", "{dataset}/dataset.json"],
     "split": ["{dataset}/splits.json", "{dataset}/splits.csv"],
     "plan": ["{dataset}/{model}/plans.json"],
     "preprocess": ["{dataset}/preprocessed/{preprocessing}/{part}.csv"],
     "train": ["{dataset}/{model}/fold_{fold}/training.json"],
-    "evaluate": ["{dataset}/summary.csv", "{dataset}/best.json", "{dataset}/comparisons.csv"],
+    "evaluate": [
+        "{dataset}/dataset.json",
+        "{dataset}/summary.csv",
+        "{dataset}/best.json",
+        "{dataset}/comparisons.csv",
+    ],
     "figures": [
+        "{dataset}/dataset.json",
         "{dataset}/splits.csv",
         "{dataset}/summary.csv",
         "{dataset}/best.json",
