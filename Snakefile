@@ -31,8 +31,9 @@ include: "rules/report.smk"
 include: "rules/segment.smk"
 
 
-# For `make status`.
 onstart:
+    check_passed_over(workflow.dag)
+    # For `make status`.
     record_start(config, workflow.dag, [rule.name for rule in workflow.rules])
 
 

@@ -10,7 +10,7 @@ from segflow.jobs.devices import count_gpus
 from segflow.jobs.environment import share_environment
 from segflow.run.configuration import Run, lasting
 from segflow.run.locks import enter_run
-from segflow.run.recorder import record_end, record_start
+from segflow.run.recorder import check_passed_over, record_end, record_start
 from segflow.run.targets import target_files
 from snakemake.settings.types import ExecMode
 

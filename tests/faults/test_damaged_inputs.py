@@ -417,7 +417,7 @@ def photo(name: str, damage: Damage, problem: str, file: str = "photo 0.png") ->
 
 
 HEADER = "cannot be read as NIfTI"
-NOT_FINITE = "1 voxels are NaN or infinite"
+NOT_FINITE = "NaN or infinite in 1 voxel"
 KINDS = [
     # NIfTI
     scan("truncated gzip file", truncate, "the gzip file is damaged"),
@@ -478,7 +478,7 @@ KINDS = [
     scan(
         "label maps that contradict each other",
         change_voxels(lambda voxels: np.full_like(voxels, 2)),
-        r"\d+ voxels have another label in another file",
+        r"another file has another label in \d+ voxel",
         "labels/scan3_r.nii.gz",
     ),
     scan(
@@ -606,7 +606,7 @@ KINDS = [
         "missing channel",
         "nnunet",
         "imagesTr/case_001_0000.nii.gz",
-        "1 channels, but the data set declares 2",
+        "1 channel, but the data set declares 2",
         delete,
         case="case_001",
         at="imagesTr/case_001_0001.nii.gz",
@@ -970,7 +970,7 @@ def test_all_damage_to_a_data_set_is_listed_at_once(restore, tmp_path):
     for kind in kinds:
         line = next(line for line in lines if line.startswith(f"  {kind.file}: "))
         assert re.search(kind.problem, line)
-    assert any("scan6.nii.gz: 1 voxels are NaN or infinite" in line for line in lines)
+    assert any("scan6.nii.gz: NaN or infinite in 1 voxel" in line for line in lines)
     assert any("cases.csv: line 9: there is no file labels/none.nrrd" in line for line in lines)
 
 

@@ -50,7 +50,7 @@ def check_resuming(bench: Bench) -> Iterator[Row]:
     stopped = "stopped by SIGTERM; the checkpoint is written" in said
     yield Row("stopped by SIGTERM after", n_before, "epochs", ok=stopped)
     yield Row("processes left after SIGTERM", n_survivors, ok=n_survivors == 0)
-    workers = re.search(r"loading: (\d+) workers", said)
+    workers = re.search(r"loading: (\d+) worker", said)
     n_workers = int(workers[1]) if workers else 0
     yield Row("loader workers", n_workers, ok=bench.rehearsal or n_workers > 0)
     with experiment.training(0) as job:

@@ -221,6 +221,18 @@ def test_a_new_test_image_is_predicted_and_nothing_else(project):
     assert project.planned(target) == set()
 
 
+def test_a_change_behind_a_new_test_image_is_not_passed_over(project):
+    """Snakemake itself would leave the splits as they are, and say nothing."""
+    for kind in ("images", "labels"):
+        source = sorted((HIPPOCAMPUS / f"{kind}Ts").glob("*.nii.gz"))[N_TEST]
+        shutil.copy(source, project.raw / f"{kind}Ts")
+    project.configure(seed=1)
+    text = project.snakemake("split", check=False)
+    assert "make_splits must run again" in text
+    project.snakemake("convert")
+    assert "make_splits" in project.planned("split")
+
+
 def test_a_rerun_from_unchanged_content_trains_nothing(project):
     """Snakemake plans everything below a forced step; the jobs find their work done."""
     before = checkpoints(project)

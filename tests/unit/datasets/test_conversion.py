@@ -285,17 +285,17 @@ def with_value(array, value):
         (
             {"image": with_value(IMAGE, np.nan), "suffix": ".nrrd"},
             "image",
-            "1 voxels are NaN or infinite",
+            "NaN or infinite in 1 voxel",
         ),
         (
             {"image": with_value(IMAGE, np.inf), "suffix": ".nrrd"},
             "image",
-            "1 voxels are NaN or infinite",
+            "NaN or infinite in 1 voxel",
         ),
         (
             {"label": with_value(LABELS, np.nan), "suffix": ".nrrd"},
             "label",
-            "1 voxels are NaN or infinite",
+            "NaN or infinite in 1 voxel",
         ),
         (
             {"label": with_value(LABELS, 7)},
@@ -348,7 +348,7 @@ def test_nan_in_nifti_files_is_found(add, target, file, array, suffix, value):
     cases, (problem,), _ = convert_cases([source], target, 1)
     assert cases == []
     assert problem.file == f"a_{file}{suffix}"
-    assert problem.problem == "1 voxels are NaN or infinite"
+    assert problem.problem == "NaN or infinite in 1 voxel"
 
 
 def test_nan_becomes_the_stated_value_in_images_alone(add, target):
@@ -404,7 +404,7 @@ def test_a_missing_file_is_named(add, target, raw, file):
 
 def test_the_number_of_channels_must_be_the_declared_one(add, target):
     _, (problem,), _ = convert_cases([add("a")], replace(target, n_channels=2), 1)
-    assert problem.problem == "1 channels, but the data set declares 2"
+    assert problem.problem == "1 channel, but the data set declares 2"
 
 
 def test_what_was_converted_before_voxels_were_compared_is_read_once_more(add, target):
@@ -465,7 +465,7 @@ def test_each_mask_gives_its_label(add_masks, target, value):
 def test_masks_that_overlap_or_hold_more_than_a_mask_are_refused(add_masks, target):
     whole, part = np.uint8(LABELS > 0), np.uint8(LABELS == 2)
     _, (clash,), _ = convert_cases([add_masks("a", whole, part)], target, 1)
-    assert clash.problem == "2 voxels have another label in another file"
+    assert clash.problem == "another file has another label in 2 voxels"
     _, (wrong,), _ = convert_cases([add_masks("b", LABELS, part)], target, 1)
     assert wrong.problem == "a mask of one label holds 0 and one other value, found 1, 2"
 

@@ -102,7 +102,7 @@ def test_the_table_says_what_folds_hold_and_lack(make_case):
 
 @pytest.mark.parametrize("n_folds", [1, 9])
 def test_an_impossible_number_of_folds_is_refused(cases, n_folds):
-    message = f"n_folds must be between 2 and the 8 groups, got {n_folds}"
+    message = f"n_folds is {n_folds} for 8 groups; allowed are 2 to as many as there are groups"
     with pytest.raises(ValueError, match=message):
         make_folds(cases, n_folds, seed=1)
 
@@ -131,7 +131,7 @@ def test_good_folds_pass(four):
 @pytest.mark.parametrize(
     ("folds", "message"),
     [
-        (GOOD[:1], "1 folds, but n_folds is 2"),
+        (GOOD[:1], "1 fold, but n_folds is 2"),
         ([GOOD[0], {"train": ["a1"]}], "fold 1 needs cases under 'train' and under 'val'"),
         ([GOOD[0], {"train": [], "val": ["b1"]}], "fold 1 needs cases under 'train' and under"),
         ([GOOD[0], {**GOOD[1], "test": []}], "fold 1 needs cases under 'train' and under 'val'"),

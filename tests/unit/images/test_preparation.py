@@ -25,7 +25,7 @@ def test_slices_that_are_blank_in_every_channel_are_dropped_from_image_and_refer
     assert found.grid.shape == (2, 2, 2)
     assert notes == [
         "2 of 4 slices are blank",
-        "1 voxels of the reference lie on blank slices",
+        "1 voxel of the reference on blank slices",
     ]
 
 

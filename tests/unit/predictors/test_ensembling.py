@@ -288,7 +288,7 @@ def test_members_must_fit_together(classes, regions, tmp_path):
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        ([1.0], r"0\.b2nd: 2 members need as many weights, found \[1\.0\]"),
+        ([1.0], r"0\.b2nd: 2 members, but weights \[1\.0\]"),
         ([1.0, 0.0], r"0\.b2nd: weights must be positive numbers, found \[1\.0, 0\.0\]"),
         ([1.0, -1.0], r"0\.b2nd: weights must be positive numbers"),
         ([1.0, np.nan], r"0\.b2nd: weights must be positive numbers"),

@@ -77,7 +77,7 @@ NEW = {"folder": "in", "output": "out", "dataset": "hippocampus", "predictor": "
         ),
         (
             {"ensembles": {"e": {**ENSEMBLE, "weights": [1]}}},
-            r"ensembles\.e: 2 members, but 1 weights",
+            r"ensembles\.e: 2 members, but 1 weight",
         ),
         ({"ensembles": {"e": {**ENSEMBLE, "weights": [1, 0]}}}, r"ensembles\.e\.weights\.1: 0 is"),
         (

@@ -131,7 +131,7 @@ def test_everything_is_shown_and_nothing_written(config, folder, capsys):
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     main([])
     text = capsys.readouterr().out
-    assert re.match(r"as started on 20\S+ \S+: 1 data sets, 2 models, 3 folds", text)
+    assert re.match(r"as started on 20\S+ \S+: 1 data set, 2 models, 3 folds", text)
     assert re.search(r"^jobs +done +running +silent +failed +waiting +all$", text, re.MULTILINE)
     assert re.search(r"^train_fold +1 +1 +4 +6$", text, re.MULTILINE)
     assert "hippocampus unet_2d_quick fold 0  running" in text

@@ -70,7 +70,7 @@ def test_the_miniature_has_every_class_and_one_image_without_diagnosis(miniature
     # 36 visits less 18 images
     assert words(catalogue, "note") == [
         "no diagnosis",
-        "18 visits of these subjects have no T1-weighted image",
+        "18 visits of these subjects without a T1-weighted image",
     ]
     assert read_image(baseline[0].images[0])[0].shape == (1, 16, 24, 20)
 

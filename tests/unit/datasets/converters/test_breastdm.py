@@ -88,7 +88,7 @@ def test_masks_of_patients_elsewhere_are_one_note(raw):
             "",
             "seg3D/train/labels",
             "note",
-            "18 masks of 6 patients have no images: BreaDM-Ma-2001, BreaDM-Ma-2002, "
+            "18 masks of 6 patients without images: BreaDM-Ma-2001, BreaDM-Ma-2002, "
             "BreaDM-Ma-2003, BreaDM-Ma-2004, BreaDM-Ma-2005 and 1 more",
             "left them out",
         )
@@ -160,7 +160,7 @@ def test_slices_need_one_mask_and_a_patient(raw_2d):
     assert [(p.severity, p.file.removeprefix("seg/"), p.problem) for p in problems] == [
         ("error", "train/images/BreaDM-Be-1801/SUB2/p-031.jpg", "the picture has 0 masks"),
         ("error", "val/images/BreaDM-Ma-1901/SUB2/p-007.JPG", "the picture has 2 masks"),
-        ("note", "test/labels", "2 masks of 1 patients have no images: BreaDM-Be-1999"),
+        ("note", "test/labels", "2 masks of 1 patient without images: BreaDM-Be-1999"),
         ("error", "test/images/unknown/p-001.jpg", "the path does not begin with a patient"),
     ]
     mask = "seg/train/labels/BreaDM-Be-1801/SUB2/p-031.png"

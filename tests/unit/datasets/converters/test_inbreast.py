@@ -199,7 +199,7 @@ def test_an_image_whose_masses_are_points_is_left_out_with_a_note(make):
     points = [make_roi("Mass", SQUARE[:1]), make_roi("Mass", SQUARE[:2])]
     catalogue = find_cases(make(["1_a_MG_L_CC_ANON.dcm"], {"1": points}, [row(1)]))
     assert catalogue.cases == []
-    text = "its 2 wanted ROI(s) have fewer than 3 points"
+    text = "fewer than 3 points in each of 2 wanted ROIs"
     assert problems(catalogue) == [("note", "1_L_CC", "AllXML/1.xml", text)]
 
 

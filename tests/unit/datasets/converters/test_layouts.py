@@ -88,7 +88,7 @@ def test_the_published_split_of_breastdm_can_be_asked_for(tmp_path):
 
 
 def test_one_published_fold_cannot_become_two(tmp_path):
-    with pytest.raises(ValueError, match="1 folds, but n_folds is 2"):
+    with pytest.raises(ValueError, match="1 fold, but n_folds is 2"):
         run("pancreas", tmp_path, published=True, n_folds=2)
 
 

@@ -15,6 +15,7 @@ from segflow.files.content import content_key, file_sha256, place_file
 from segflow.files.labels import Labels, foreground
 from segflow.files.ledger import Ledger
 from segflow.files.suffixes import suffix
+from segflow.files.words import counted
 from segflow.images.identity import voxel_key
 from segflow.images.nifti import SUFFIX, Grid, describe_difference, read_grid, write_image
 from segflow.images.orientation import (
@@ -300,7 +301,8 @@ def _read_channels(source: SourceCase, target: Target, report: Report) -> Volume
         for repair in volume.repairs:
             report.add("repaired", path, repair, "converted")
         if n_bad := _n_not_finite(volume.array):
-            text, value = f"{n_bad} voxels are NaN or infinite", target.reading.get("not_finite")
+            text = f"NaN or infinite in {counted(n_bad, 'voxel')}"
+            value = target.reading.get("not_finite")
             if value is None:
                 action = "mend or replace the file, or state reading.not_finite"
                 report.add("error", path, text, action)
@@ -330,7 +332,7 @@ def _read_channels(source: SourceCase, target: Target, report: Report) -> Volume
     arrays = [volume.array for volume in volumes]
     array = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
     if len(array) != target.n_channels:
-        problem = f"{len(array)} channels, but the data set declares {target.n_channels}"
+        problem = f"{counted(len(array), 'channel')}, but the data set declares {target.n_channels}"
         report.error(source.images[0], problem)
         return None
     return replace(volumes[0], array=array, grid=grid)
@@ -355,7 +357,8 @@ def _read_reference(
             continue
         clash = (reference != 0) & (values != 0) & (reference != values)
         if clash.any():
-            report.error(path, f"{int(clash.sum())} voxels have another label in another file")
+            n_voxels = counted(int(clash.sum()), "voxel")
+            report.error(path, f"another file has another label in {n_voxels}")
         np.maximum(reference, values, out=reference, casting="unsafe")
     if report.failed:
         return None
@@ -364,7 +367,7 @@ def _read_reference(
     for path in source.other_labels:
         values = _read_values(path, target, volume, report)
         if values is not None and (n_different := int((values != reference).sum())):
-            text = f"differs from the reference in {n_different} voxels"
+            text = f"differs from the reference in {counted(n_different, 'voxel')}"
             report.add("note", path, text, f"took {target.name(source.labels)}")
     return reference
 
@@ -394,7 +397,7 @@ def _read_values(
         report.add("repaired", path, text, "took the image's header")
     values = found.array[0]
     if n_bad := _n_not_finite(values):
-        report.error(path, f"{n_bad} voxels are NaN or infinite")
+        report.error(path, f"NaN or infinite in {counted(n_bad, 'voxel')}")
         return None
     if masked is None:
         values = _declared(values, path, target, report)

@@ -6,6 +6,7 @@ from statistics import median
 from segflow.datasets.stratification import divide
 from segflow.files.cases import Case
 from segflow.files.labels import Labels, foreground
+from segflow.files.words import counted
 
 Fold = dict[str, list[str]]
 N_SIZES = 3  # small, medium and large
@@ -42,7 +43,10 @@ def make_folds(cases: list[Case], n_folds: int, seed: int) -> list[Fold]:
     for case in cases:
         groups[case.group].append(case)
     if not 2 <= n_folds <= len(groups):
-        raise ValueError(f"n_folds must be between 2 and the {len(groups)} groups, got {n_folds}")
+        raise ValueError(
+            f"n_folds is {n_folds} for {counted(len(groups), 'group')}; allowed are 2 to as many "
+            "as there are groups"
+        )
     classes = Counter(
         label for group in groups.values() for label in {c.class_label for c in group}
     )
@@ -171,7 +175,7 @@ def check_folds(
     group_of = {case.case: case.group for case in cases}
     problems = []
     if len(folds) != n_folds:
-        problems.append(f"{len(folds)} folds, but n_folds is {n_folds}")
+        problems.append(f"{counted(len(folds), 'fold')}, but n_folds is {n_folds}")
     validated: dict[str, int] = {}
     for number, fold in enumerate(folds):
         if set(fold) != {"train", "val"} or not fold["train"] or not fold["val"]:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from segflow.files.words import counted
 from segflow.images.mammography import Chain, prepare
 from segflow.images.nifti import Grid
 from segflow.images.raw_files import Volume
@@ -42,7 +43,7 @@ def drop_blank_slices(volume: Volume, label_map: np.ndarray | None) -> Prepared:
     notes = [f"{int((~kept).sum())} of {len(kept)} slices are blank"]
     if label_map is not None:
         if lost := int(np.count_nonzero(label_map[~kept])):
-            notes.append(f"{lost} voxels of the reference lie on blank slices")
+            notes.append(f"{counted(lost, 'voxel')} of the reference on blank slices")
         label_map = label_map[kept]
     grid = replace(volume.grid, shape=(int(kept.sum()), *volume.grid.shape[1:]))
     return replace(volume, array=volume.array[:, kept], grid=grid), label_map, notes
@@ -88,7 +89,7 @@ def prepare_mammogram(
     if made.seen != made.laterality:
         notes.append(f"laterality {made.laterality}, but the breast lies as in {made.seen}")
     if made.uncovered:
-        notes.append(f"{made.uncovered} pixels of the reference lie outside the breast mask")
+        notes.append(f"{counted(made.uncovered, 'pixel')} of the reference outside the breast mask")
     grid = follow(volume.grid, made.box, made.flipped)
     mask = None if mask is None else made.mask[None]
     return replace(volume, array=made.image[None, None], grid=grid), mask, notes

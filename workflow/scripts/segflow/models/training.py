@@ -12,6 +12,7 @@ import psutil
 import torch
 
 from segflow.files.content import content_key, file_sha256, remove_partial
+from segflow.files.words import counted
 from segflow.jobs.distributed import run_ranks
 from segflow.models.checkpoints import (
     BEST,
@@ -129,7 +130,10 @@ def use_threads(
         )
         check_shared_memory(n_gpus * loading.shared_mb, settings["model"])
         workers = loading.workers
-        print(f"loading: {workers} workers per GPU, of {threads} threads and {free_mb:.0f} MB")
+        print(
+            f"loading: {counted(workers, 'worker')} per GPU, of {counted(threads, 'thread')} and "
+            f"{free_mb:.0f} MB"
+        )
     os.environ["nnUNet_n_proc_DA"] = str(workers)
 
 
@@ -231,7 +235,8 @@ def check_n_gpus(n_gpus: int, plans: dict, wanted: str) -> None:
     batch_size = plans["configurations"][settings["configuration"]]["batch_size"]
     if n_gpus > batch_size:
         raise ValueError(
-            f"{where}, but a batch has {batch_size} patches; allowed are 1 to {batch_size}, "
+            f"{where}, but a batch has {counted(batch_size, 'patch', 'patches')}; allowed are 1 to "
+            f"{batch_size}, "
             "or set overrides.batch_size"
         )
     if n_gpus > 1 and wanted in ("cpu", "mps"):

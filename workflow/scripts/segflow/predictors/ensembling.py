@@ -9,6 +9,7 @@ import numpy as np
 from segflow.files.content import content_key
 from segflow.files.ledger import Ledger
 from segflow.files.manifests import read_manifest
+from segflow.files.words import counted
 from segflow.images.nifti import SUFFIX, read_grid, write_image
 from segflow.images.probabilities import LEVELS, Probabilities, open_probabilities, tile_boxes
 from segflow.jobs.workers import finish_cases
@@ -78,7 +79,7 @@ def check_members(
         not positive, or the number of regions is another one.
     """
     if len(weights) != len(paths):
-        raise ValueError(f"{paths[0]}: {len(paths)} members need as many weights, found {weights}")
+        raise ValueError(f"{paths[0]}: {counted(len(paths), 'member')}, but weights {weights}")
     if not all(0 < weight < math.inf for weight in weights):
         raise ValueError(f"{paths[0]}: weights must be positive numbers, found {weights}")
     members = [open_probabilities(path) for path in paths]

@@ -17,6 +17,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from segflow.files.content import replacing
 from segflow.files.labels import Labels, foreground_values
+from segflow.files.words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -280,7 +281,7 @@ def draw_comparisons(comparisons: "pd.DataFrame", name: str) -> Figure:
                     fontsize=9,
                     fontweight="bold" if p < 0.05 else "normal",
                 )
-            title = f"{titles[split]}, {part['n_groups'].max()} groups of cases"
+            title = f"{titles[split]}, {counted(part['n_groups'].max(), 'group')} of cases"
             if len(part) < len(parts[split]):
                 title += f", {len(part)} of {len(parts[split])} pairs"
             axis.set_title(title, fontsize=10)

@@ -11,6 +11,7 @@ import pandas as pd
 
 from segflow.evaluation.metrics import METRICS, Metric
 from segflow.evaluation.summaries import ALL, SplitMetrics
+from segflow.files.words import counted
 from segflow.images.sizes import at_least, at_most
 
 MAIN = ["dice", "iou", "hd95", "nsd", "precision", "recall"]
@@ -307,6 +308,6 @@ def _summary_cell(row: tuple | None) -> str:
         if row.n_finite:
             lines.append(f"mean of {row.n_finite} finite {_mean_and_sd(row)}")
     if row.n_groups < row.n and not np.isnan(row.group_mean):
-        lines.append(f"of {row.n_groups} groups {number(row.group_mean, row.metric)}")
+        lines.append(f"of {counted(row.n_groups, 'group')} {number(row.group_mean, row.metric)}")
     counts = [(row.n_infinite, "infinite"), (row.n_undefined, "undefined")]
     return "\n".join([*lines, *(f"{count} {word}" for count, word in counts if count)])

@@ -10,6 +10,7 @@ from typing import Any
 
 from segflow.files.content import content_key
 from segflow.files.labels import Labels, foreground, label_values
+from segflow.files.words import counted
 from segflow.models.folds import ALL_CASES
 from segflow.models.model_plans import PLANNED
 from segflow.models.planners import PLANNERS, normalisation
@@ -151,7 +152,8 @@ class Run:
             weights = ensemble.get("weights", [1] * len(ensemble["members"]))
             if len(weights) != len(ensemble["members"]):
                 raise ValueError(
-                    f"{where}: {len(ensemble['members'])} members, but {len(weights)} weights"
+                    f"{where}: {counted(len(ensemble['members']), 'member')}, but "
+                    f"{counted(len(weights), 'weight')}"
                 )
             if not all(map(math.isfinite, weights)):
                 raise ValueError(f"{where}.weights: must be finite numbers, found {weights}")

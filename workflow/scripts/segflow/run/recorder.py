@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from snakemake_interface_logger_plugins.common import LogEvent
 
@@ -67,6 +68,35 @@ class Recorder(logging.Handler):
                 self.failed.pop(place, None)
                 if event == FAILED:
                     self.failed[place] = self.jobs[place]
+
+
+def check_passed_over(dag: "DAG") -> None:
+    """Refuse a start that would leave out jobs whose parameters changed.
+
+    Snakemake looks at no job below one that runs, and runs none for an input that is
+    ``ancient()``: what changed there would wait, unsaid, for the next start.
+
+    Parameters
+    ----------
+    dag : DAG
+        Snakemake's graph of jobs, complete.
+
+    Raises
+    ------
+    WorkflowError
+        With the rules of these jobs, and what to run first.
+    """
+    persistence = dag.workflow.persistence
+    rules = {
+        job.rule.name
+        for job in dag.jobs
+        if job.output and not dag.needrun(job) and persistence.params_changed(job)
+    }
+    if rules:
+        raise WorkflowError(
+            f"{', '.join(sorted(rules))} must run again, and waits for cases that are converted "
+            "now; run the target convert first, then this again"
+        )
 
 
 def record_start(config: dict, dag: "DAG", rules: list[str]) -> None:

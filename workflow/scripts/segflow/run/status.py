@@ -17,6 +17,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from segflow.files.words import counted
 from segflow.models.progress import read_progress
 from segflow.run.configuration import Run
 from segflow.run.record import FOLDER, STATES, Job, Start, read_starts, silence
@@ -156,8 +157,9 @@ def show(run: Run, starts: list[Start], console: Console) -> None:
     }
     since = time.strftime("%Y-%m-%d %H:%M", time.localtime(starts[0].since))
     console.print(
-        f"as started on {since}: {len(run.datasets)} data sets, {len(run.models)} models, "
-        f"{len(run.folds)} folds; results in {results}\n"
+        f"as started on {since}: {counted(len(run.datasets), 'data set')}, "
+        f"{counted(len(run.models), 'model')}, "
+        f"{counted(len(run.folds), 'fold')}; results in {results}\n"
     )
     n_trainings = sum(job.rule == "train_fold" for job in jobs)
     unfinished = {"train_fold"} if n_trainings > FEW_TRAININGS else set()

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from segflow.datasets.sources import Catalogue, Problem, SourceCase, no_cases
 from segflow.files.folders import visible
+from segflow.files.words import counted
 
 OPTIONS: dict[str, dict] = {
     "sessions": {
@@ -118,7 +119,7 @@ def find_cases(raw: Path, sessions: str = "all") -> Catalogue:
         )
     listed = {(patient, session) for patient, rows in visits.items() for session in rows}
     if lost := len(listed - images.keys()):
-        text = f"{lost} visits of these subjects have no T1-weighted image"
+        text = f"{counted(lost, 'visit')} of these subjects without a T1-weighted image"
         problems.append(Problem("", "", "note", text, "used what is there"))
     if not cases and not any(problem.severity == "error" for problem in problems):
         text = "no image has a diagnosis (CN, MCI or AD) in its subject's sessions.tsv"

@@ -23,7 +23,7 @@ from pathlib import Path
 from segflow.datasets.converters._pairing import inner_folder, missing, relative
 from segflow.datasets.sources import Catalogue, Problem, SourceCase, no_cases
 from segflow.files.folders import visible
-from segflow.files.words import enumerate_some
+from segflow.files.words import counted, enumerate_some
 
 LAYOUTS = ["seg3D", "seg"]
 SEQUENCES = ["VIBRANT", "VIBRANT+C2", "SUB2"]
@@ -167,5 +167,6 @@ def _note_orphans(raw: Path, labels: Path, masks: list[Path]) -> list[Problem]:
         return []
     places = (_place(labels, path) for path in masks)
     owners = {match[0] if (match := PATIENT.match(place)) else place for place in places}
-    text = f"{len(masks)} masks of {len(owners)} patients have no images: {enumerate_some(owners)}"
+    lost = f"{counted(len(masks), 'mask')} of {counted(len(owners), 'patient')}"
+    text = f"{lost} without images: {enumerate_some(owners)}"
     return [Problem("", relative(raw, labels), "note", text, "left them out")]

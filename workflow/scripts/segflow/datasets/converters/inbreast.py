@@ -17,6 +17,7 @@ from pathlib import Path
 
 from segflow.datasets.sources import Catalogue, Problem, SourceCase, no_cases
 from segflow.files.folders import visible
+from segflow.files.words import counted
 from segflow.images.inbreast_xml import MIN_POINTS, plain, read_images
 
 OPTIONS: dict[str, dict] = {
@@ -182,7 +183,7 @@ def _is_wanted(case: SourceCase, names: Sequence[str], problems: list[Problem]) 
         if plain(roi.get("Name", "")) in wanted
     ]
     if sizes and max(sizes) < MIN_POINTS:
-        text = f"its {len(sizes)} wanted ROI(s) have fewer than {MIN_POINTS} points"
+        text = f"fewer than {MIN_POINTS} points in each of {counted(len(sizes), 'wanted ROI')}"
         problems.append(Problem(case.case, file, "note", text, "left the image out"))
     return max(sizes, default=0) >= MIN_POINTS
 

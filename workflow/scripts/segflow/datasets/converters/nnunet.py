@@ -19,6 +19,7 @@ from segflow.datasets.sources import Catalogue, Problem, SourceCase, no_cases
 from segflow.files.content import read_json
 from segflow.files.labels import foreground
 from segflow.files.suffixes import ending_with
+from segflow.files.words import counted
 
 OPTIONS: dict[str, dict] = {}
 DESCRIPTION = "dataset.json"
@@ -193,7 +194,7 @@ def _listed_cases(
             text, action = f"{file} lies outside the raw folder", "put it, or a link to it, inside"
             problems.append(Problem(name, DESCRIPTION, "error", text, action))
         if len(images) not in (1, len(channels)):
-            text = f"{len(images)} images for {len(channels)} channels"
+            text = f"{counted(len(images), 'image')} for {counted(len(channels), 'channel')}"
             problems.append(Problem(name, DESCRIPTION, "error", text, mend))
         elif not outside:
             *images, label = paths

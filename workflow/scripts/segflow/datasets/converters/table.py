@@ -35,6 +35,7 @@ from segflow.datasets.sources import NAME, Catalogue, Problem, SourceCase, no_ca
 from segflow.files.content import content_key
 from segflow.files.folders import visible
 from segflow.files.suffixes import IMAGES, stem, suffix
+from segflow.files.words import counted
 
 OPTIONS: dict[str, dict] = {
     "table": {
@@ -138,7 +139,9 @@ def _read_rows(path: Path, report: Report) -> dict[int, Row]:
     for line in lines:
         surplus = _without_blanks(rows[line])[len(columns) :]
         if surplus:
-            text = f"{len(columns) + len(surplus)} cells below a header of {len(columns)}"
+            text = (
+                f"{counted(len(columns) + len(surplus), 'cell')} below a header of {len(columns)}"
+            )
             report(line, text, "separate files within a cell by '|', or quote the cell")
     blank = dict.fromkeys(columns, "")
     return {
