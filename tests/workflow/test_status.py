@@ -32,7 +32,7 @@ def test_the_jobs_are_those_of_the_start(fresh):
     fresh.snakemake("plan", "--config", "select={models: [tiny_3d]}")
     text = status(fresh)
     assert counts(text) == counts(planned)
-    assert re.match(r"as started on 20\S+ \S+: 1 data sets, 2 models, 2 folds", text)
+    assert re.match(r"as started on 20\S+ \S+: 1 data set, 2 models, 2 folds", text)
     assert re.search(r"^all +(\d+) +\1$", text, re.MULTILINE)
 
 
