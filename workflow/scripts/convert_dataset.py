@@ -12,7 +12,7 @@ from segflow.datasets.conversion import (
     note_orientations,
     remove_other_cases,
 )
-from segflow.datasets.leaks import find_copies
+from segflow.datasets.leaks import contradictions, find_copies
 from segflow.datasets.near_duplicates import group_pairs, read_pairs
 from segflow.datasets.parts import PartRule, assign_parts, cases_of_part
 from segflow.datasets.problems import (
@@ -49,7 +49,8 @@ def main(
     table_of_part(cases).unlink(missing_ok=True)
     catalogue = find_cases(dataset, raw)
     names = [case.case for case in catalogue.cases]
-    groups = group_pairs(names, read_pairs(pairs)) if pairs else {}
+    duplicates = read_pairs(pairs) if pairs else []
+    groups = group_pairs(names, duplicates) if pairs else {}
     try:
         assigned, leaks = assign_parts(catalogue.cases, groups, PartRule(**rule))
     except ValueError:
@@ -70,7 +71,7 @@ def main(
     if part == "train" and not any(problem.severity == "error" for problem in reported):
         reported += missing_labels(converted, labels)
     reported += note_orientations(converted, dataset["reading"]["orientation"])
-    reported += find_copies(converted, rule["published"])
+    reported += find_copies(converted, rule["published"]) + contradictions(converted, duplicates)
     # What was found before the files were read is listed once, with the training cases.
     here = {case.case for case in chosen}
     errors = [p for p in catalogue.problems if p.severity == "error" and p.case in here]

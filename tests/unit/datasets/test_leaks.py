@@ -3,7 +3,13 @@ import numpy as np
 import pytest
 
 from conversion import RULE, convert, describe, gather
-from segflow.datasets.leaks import check_test_cases, find_copies, leaking_images
+from segflow.datasets.leaks import (
+    check_test_cases,
+    contradictions,
+    find_copies,
+    leaking_images,
+)
+from segflow.datasets.near_duplicates import Pair
 from segflow.datasets.parts import ASKED_FOR
 from segflow.datasets.problems import read_problems
 
@@ -100,3 +106,19 @@ def test_the_same_voxels_in_another_file_are_found(tmp_path, draw, make_grid, wr
     leaks = [one for one in read_problems(tmp_path / "problems.csv") if one.severity == "leak"]
     assert [(one.case, one.action) for one in leaks] == [("copy", ASKED_FOR)]
     assert leaks[0].problem == "test case 'copy' has the image of training case 'a'"
+
+
+def test_one_picture_of_two_classes_or_masks_is_noted(make_case):
+    cases = [
+        make_case("a", voxels="1", label_voxels="5", group="g"),
+        make_case("b", voxels="1", label_voxels="7", group="g"),
+        make_case("c", voxels="2"),
+    ]
+    pairs = [Pair("a", "c", 9, 0.9, "benign", "malignant"), Pair("a", "b", 0, 1.0, "x", "x")]
+    first, second = contradictions(cases, pairs)
+    assert (first.case, first.severity, first.problem) == (
+        "a",
+        "note",
+        "nearly the same picture as case 'c', but of class 'benign' and not 'malignant'",
+    )
+    assert (second.case, second.problem) == ("b", "the same image as case 'a', but another label")

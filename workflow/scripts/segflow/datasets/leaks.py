@@ -1,10 +1,14 @@
 """Images, patients and groups that a split must not have on both sides."""
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from segflow.datasets.parts import ASKED_FOR
 from segflow.datasets.sources import Problem
 from segflow.files.cases import Case
+
+if TYPE_CHECKING:
+    from segflow.datasets.near_duplicates import Pair
 
 
 def find_copies(cases: Iterable[Case], published: bool) -> list[Problem]:
@@ -41,6 +45,32 @@ def find_copies(cases: Iterable[Case], published: bool) -> list[Problem]:
             severity, action = "leak", ASKED_FOR
         text = f"the same image as case {other.case!r}"
         problems.append(Problem(case.case, case.images, severity, text, action))
+    return problems
+
+
+def contradictions(cases: Iterable[Case], pairs: Iterable["Pair"]) -> list[Problem]:
+    """Note pictures that are nearly the same but have two classes, and equal ones with two masks.
+
+    Parameters
+    ----------
+    cases : iterable of Case
+        The cases of one part.
+    pairs : iterable of Pair
+        The near-duplicates.
+    """
+    known = {case.case: case for case in cases}
+    problems = []
+    for pair in pairs:
+        if pair.contradicts and pair.case in known:
+            text = (
+                f"nearly the same picture as case {pair.other!r}, but of class {pair.case_class!r} "
+                f"and not {pair.other_class!r}"
+            )
+            problems.append(Problem(pair.case, known[pair.case].images, "note", text, "kept"))
+    for case, other, whole in _pairs(sorted(known.values(), key=lambda case: case.case)):
+        if whole and case.label and other.label and case.label_voxels != other.label_voxels:
+            text = f"the same image as case {other.case!r}, but another label"
+            problems.append(Problem(case.case, case.label, "note", text, "kept"))
     return problems
 
 

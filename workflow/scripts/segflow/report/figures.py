@@ -66,6 +66,9 @@ def save(figure: Figure, path: Path) -> None:
     plt.close(figure)
 
 
+GAP = 0.3  # between pairs of images, in widths of an image
+
+
 def draw_pairs(pairs: list[tuple[str, np.ndarray, str, np.ndarray, bool]]) -> Figure:
     """Draw pairs of images beside each other.
 
@@ -78,11 +81,16 @@ def draw_pairs(pairs: list[tuple[str, np.ndarray, str, np.ndarray, bool]]) -> Fi
     n_columns = 3
     n_rows = max(1, -(-len(pairs) // n_columns))
     figure, grid = plt.subplots(
-        n_rows, 2 * n_columns, figsize=(12, 2.5 * n_rows), squeeze=False, layout="constrained"
+        n_rows,
+        3 * n_columns - 1,
+        figsize=(12, 2.5 * n_rows),
+        width_ratios=[1, 1, *(GAP, 1, 1) * (n_columns - 1)],
+        squeeze=False,
+        layout="constrained",
     )
-    axes = grid.ravel()
-    for axis in axes:
+    for axis in grid.ravel():
         axis.axis("off")
+    axes = np.delete(grid, np.s_[2::3], axis=1).ravel()  # the gaps between pairs stay empty
     if not pairs:
         axes[0].text(0, 0.5, "no near-duplicates", fontsize=12)
     for number, (name, image, other_name, other_image, marked) in enumerate(pairs):
