@@ -965,7 +965,8 @@ def test_all_damage_to_a_data_set_is_listed_at_once(restore, tmp_path):
     set_cell("label", "labels/none.nrrd", row=7)(raw / "cases.csv")
     with pytest.raises(ValueError, match="6 problems") as caught:
         convert(raw, LAYOUTS["table"][1](), tmp_path)
-    lines = str(caught.value).splitlines()[1:]
+    _, *lines, advice = str(caught.value).splitlines()
+    assert "`exclude`" in advice
     assert len(lines) == 6
     for kind in kinds:
         line = next(line for line in lines if line.startswith(f"  {kind.file}: "))

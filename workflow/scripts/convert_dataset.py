@@ -28,6 +28,8 @@ from segflow.files.content import file_sha256, write_json
 from segflow.files.labels import foreground_values, ignored_value
 from segflow.jobs.logs import logged
 
+ADVICE = "a case that cannot be mended is left out by `exclude` in the data set's description"
+
 
 def main(
     raw: Path,
@@ -80,7 +82,7 @@ def main(
     tables = [cases.with_name(f"{part}.csv") for part in ("train", "test")]
     together = join_parts(tables, problems)
     if failed_cases(reported):
-        raise_problems(together, str(raw), str(problems))
+        raise_problems(together, str(raw), str(problems), ADVICE)
     remove_other_cases(chosen, part, target)
     if part == "train":
         reader = choose_reader(converted, folder, dataset["reading"])

@@ -74,7 +74,9 @@ def join_parts(tables: Iterable[Path], joined: Path, more: Iterable[Problem] = (
     return problems
 
 
-def raise_problems(problems: Iterable[Problem], where: str, table: str = "") -> None:
+def raise_problems(
+    problems: Iterable[Problem], where: str, table: str = "", advice: str = ""
+) -> None:
     """Raise one error that lists what conversion cannot repair.
 
     Parameters
@@ -85,6 +87,8 @@ def raise_problems(problems: Iterable[Problem], where: str, table: str = "") -> 
         Where, for the message.
     table : str
         The table that lists all of them, if there is one.
+    advice : str
+        What to do where nothing can be mended, if there is anything.
 
     Raises
     ------
@@ -97,4 +101,5 @@ def raise_problems(problems: Iterable[Problem], where: str, table: str = "") -> 
         lines = [f"  {one.file or one.case}: {one.problem} ({one.action})" for one in shown]
         if len(errors) > len(shown):
             lines.append(f"  and {len(errors) - len(shown)} more; all are in {table}")
-        raise ValueError("\n".join([f"{where}: {counted(len(errors), 'problem')}", *lines]))
+        title = f"{where}: {counted(len(errors), 'problem')}"
+        raise ValueError("\n".join(filter(None, [title, *lines, advice])))
