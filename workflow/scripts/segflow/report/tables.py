@@ -112,9 +112,7 @@ def overview(
     cells = {(row.predictor, row.label, row.metric): row for row in ours.itertuples()}
     for predictor, label in _rows_of(ours, titles):
         found = {name: cells.get((predictor, label, name)) for name in shown}
-        some = next(filter(None, found.values()), None)
-        if some is None:  # it says nothing of this split
-            continue
+        some = next(filter(None, found.values()))
         rows.append(
             {"predictor": titles[predictor], "label": label, "cases": some.n + some.n_undefined}
             | {heading(name): _summary_cell(row) for name, row in found.items()}
@@ -279,9 +277,10 @@ def _parts(summary: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def _rows_of(ours: pd.DataFrame, titles: dict[str, str]) -> list[tuple[str, str]]:
-    """Return predictors, in the order of their titles, with each label."""
+    """Return the predictors that are there, in the order of their titles, with each label."""
     labels = list(dict.fromkeys(ours["label"]))
-    return [(predictor, label) for predictor in titles for label in labels]
+    there = set(ours["predictor"])
+    return [(predictor, label) for predictor in titles if predictor in there for label in labels]
 
 
 def _mean_and_sd(row: tuple) -> str:
