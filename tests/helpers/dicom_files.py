@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.pixels import pack_bits
 from pydicom.uid import (
     CTImageStorage,
     DeflatedExplicitVRLittleEndian,
@@ -11,6 +12,8 @@ from pydicom.uid import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    RTStructureSetStorage,
+    SegmentationStorage,
     generate_uid,
 )
 
@@ -166,6 +169,109 @@ def write_multiframe(
         **tags,
     )
     return save_dicom(path, dataset)
+
+
+def write_segmentation(
+    path: Path,
+    frames: list[tuple[int, np.ndarray, dict]],
+    names: list[str],
+    kind: str = "BINARY",
+    **tags,
+) -> Path:
+    """Write a segmentation.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    frames : list of tuple
+        Number of the segment, stored values of shape (y, x) and `slice_tags` of each frame.
+    names : list of str
+        What the segments, which are numbered from 1, are called.
+    kind : {"BINARY", "FRACTIONAL", "LABELMAP"}
+        Single bits, fractions of 200, or numbers of segments.
+    **tags
+        See `make_dicom`.
+    """
+    groups = [
+        _group(
+            SegmentIdentificationSequence={"ReferencedSegmentNumber": number},
+            PlanePositionSequence=_only(place, "ImagePositionPatient"),
+            PlaneOrientationSequence=_only(place, "ImageOrientationPatient"),
+            PixelMeasuresSequence=_only(place, "PixelSpacing"),
+        )
+        for number, _, place in frames
+    ]
+    pixels = np.stack([values for _, values, _ in frames]).astype(np.uint8)
+    bits = {"BitsAllocated": 1, "BitsStored": 1, "HighBit": 0} if kind == "BINARY" else {}
+    defaults = {
+        "SOPClassUID": SegmentationStorage,
+        "Modality": "SEG",
+        "SegmentationType": kind,
+        "MaximumFractionalValue": 200 if kind == "FRACTIONAL" else None,
+        "SegmentSequence": [
+            _dataset(SegmentNumber=number, SegmentLabel=name)
+            for number, name in enumerate(names, 1)
+        ],
+        "NumberOfFrames": len(frames),
+        "PerFrameFunctionalGroupsSequence": groups,
+    }
+    dataset = make_dicom(pixels, **(defaults | bits | tags))
+    if kind == "BINARY":
+        dataset.PixelData = pack_bits(pixels)
+    return save_dicom(path, dataset)
+
+
+def write_structures(
+    path: Path, rois: dict[str, list[np.ndarray | tuple[str, np.ndarray]]], **tags
+) -> Path:
+    """Write a structure set.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    rois : dict of str to list
+        Contours of each region, which are numbered from 1: points of shape (n, 3) in mm, of
+        closed contours, or a kind and points.
+    **tags
+        See `make_dicom`; ``frame_of_reference`` is that of all regions.
+    """
+    frame = tags.pop("frame_of_reference", None)
+    listed, drawn = [], []
+    for number, (name, contours) in enumerate(rois.items(), 1):
+        roi = _dataset(ROINumber=number, ROIName=name)
+        if frame:
+            roi.ReferencedFrameOfReferenceUID = frame
+        listed.append(roi)
+        pairs = [one if isinstance(one, tuple) else ("CLOSED_PLANAR", one) for one in contours]
+        items = [
+            _dataset(
+                ContourGeometricType=kind,
+                NumberOfContourPoints=len(points),
+                ContourData=[f"{value:.8f}"[:16] for value in np.ravel(points)],
+            )
+            for kind, points in pairs
+        ]
+        drawn.append(_dataset(ReferencedROINumber=number, ContourSequence=items))
+    dataset = make_dicom(
+        np.zeros((1, 1), np.uint8),
+        **{
+            "SOPClassUID": RTStructureSetStorage,
+            "Modality": "RTSTRUCT",
+            "StructureSetROISequence": listed,
+            "ROIContourSequence": drawn,
+        }
+        | tags,
+    )
+    del dataset.PixelData
+    return save_dicom(path, dataset)
+
+
+def _dataset(**tags) -> Dataset:
+    dataset = Dataset()
+    dataset.update(tags)
+    return dataset
 
 
 def _only(tags: dict, name: str) -> dict:

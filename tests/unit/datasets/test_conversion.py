@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from dicom_files import slice_tags, write_segmentation, write_series, write_structures
 from segflow.datasets.conversion import (
     Target,
     choose_reader,
@@ -596,3 +597,55 @@ def test_dataset_json_is_what_nnunet_reads(make_case):
     assert found["regions_class_order"] == [1, 2]
     del dataset["regions_class_order"]
     assert "regions_class_order" not in make_dataset_json(dataset, cases)
+
+
+@pytest.fixture
+def segmented(raw):
+    """Return a series of slices with a segmentation and a structure set of one square."""
+    axes = np.eye(3)
+    write_series(raw / "series", IMAGE.astype(np.int16), (3.0, 2.0, 1.0), (5.0, 6.0, 7.0), axes)
+    places = [slice_tags((3.0, 2.0, 1.0), (5.0, 6.0, 7.0), axes, index) for index in (0, 1)]
+    organ, tumour = LABELS == 1, LABELS == 2
+    frames = [(1, tumour[1], places[1]), (2, organ[1], places[1]), (2, organ[0], places[0])]
+    write_segmentation(raw / "seg.dcm", frames, ["TUMOUR", "organ "])
+    corners = np.array([[6, 8, 10], [7, 8, 10], [7, 10, 10], [6, 10, 10]], float)
+    write_structures(raw / "rt.dcm", {"Organ": [corners, ("POINT", corners[:1])]})
+    named = {"background": 0, "organ": 1, "tumour": 2}
+    images, labels = (raw / "series",), (raw / "seg.dcm",)
+    return SourceCase("a", "a", "train", images, labels, segment_values=named)
+
+
+def test_segments_of_dicom_files_are_labels(segmented, raw, target):
+    (case,), problems, _ = convert_cases([segmented], target, 1)
+    assert problems == []
+    assert case.label_voxels == "2 2"
+    labels, grid = read_labels(target.folder / "labelsTr" / "a.nii.gz")
+    assert np.array_equal(labels, LABELS)
+    assert (grid.spacing_mm, grid.origin_mm) == ((3.0, 2.0, 1.0), (5.0, 6.0, 7.0))
+
+    contours = replace(segmented, labels=(raw / "rt.dcm",))
+    (case,), (problem,), _ = convert_cases([contours], target, 1)
+    assert (problem.severity, problem.file, problem.action) == ("note", "rt.dcm", "left out")
+    assert problem.problem == "ROI 1 (Organ) has 1 contour without an inside (POINT)"
+    assert np.array_equal(read_labels(target.folder / "labelsTr" / "a.nii.gz")[0], LABELS > 0)
+
+    both = replace(segmented, labels=(raw / "rt.dcm", raw / "seg.dcm"))
+    _, problems, _ = convert_cases([both], target, 1)
+    assert "another file has another label in 2 voxels" in [one.problem for one in problems]
+
+
+def test_renamed_labels_convert_files_with_names_again(segmented, target):
+    convert_cases([segmented], target, 1)
+    swapped = replace(segmented, segment_values={"background": 0, "organ": 2, "tumour": 1})
+    (case,), _, _ = convert_cases([swapped], target, 1)
+    assert case.label_voxels == "2 2"
+    labels, _ = read_labels(target.folder / "labelsTr" / "a.nii.gz")
+    assert np.array_equal(labels, np.array([0, 2, 1])[LABELS])
+
+
+def test_segments_that_are_no_label_stop_the_case(segmented, target):
+    named = {"background": 0, "organ": 1}
+    cases, (problem,), _ = convert_cases([replace(segmented, segment_values=named)], target, 1)
+    assert cases == []
+    assert (problem.severity, problem.file) == ("error", "seg.dcm")
+    assert problem.problem.startswith("no label is declared for segment 1 'TUMOUR' (there: ")

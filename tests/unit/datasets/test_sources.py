@@ -307,3 +307,24 @@ def test_a_name_that_cannot_be_is_told_with_its_file(raw):
         "imagesTs/患者.nii.gz",
         "'患者' cannot name a case",
     )
+
+
+def test_files_that_name_their_segments_get_the_values_of_labels(tmp_path):
+    for name in ("a.nii.gz", "b.nii.gz", "a.dcm", "b_label.nii.gz"):
+        (tmp_path / name).write_text(name)
+    rows = ["image,label", "a.nii.gz,a.dcm", "b.nii.gz,b_label.nii.gz"]
+    (tmp_path / "cases.csv").write_text("\n".join(rows))
+    dataset = {
+        "source": "nowhere",
+        "converter": "table",
+        "options": {"table": "cases.csv"},
+        "pseudonyms": False,
+        "labels": {"background": 0, "Left Lung": 1, "core": 2, "all": [1, 2]},
+    }
+    a, b = find_cases(dataset, tmp_path).cases
+    assert a.segment_values == {"background": 0, "leftlung": 1, "core": 2}
+    assert b.segment_values == {}
+    before = state_of_sources(tmp_path, [a, b], tmp_path / "none.json")
+    dataset["labels"] |= {"core": 1, "Left Lung": 2}
+    swapped = find_cases(dataset, tmp_path).cases
+    assert state_of_sources(tmp_path, swapped, tmp_path / "none.json") != before

@@ -27,6 +27,7 @@ from segflow.images.orientation import (
 from segflow.images.preparation import drop_blank_slices, prepare_mammogram
 from segflow.images.raw_files import Volume, is_clean, knows_its_grid, read_label_map, read_volume
 from segflow.images.resampling import resample
+from segflow.images.segments import HALF, SegmentRule, is_segmentation, read_segments
 from segflow.jobs.workers import map_cases
 
 PROCEDURE = 1  # move it when converted files would differ
@@ -172,6 +173,7 @@ def convert_case(
         STATED | {key: value for key, value in target.reading.items() if value != AS_STORED},
         source.covariates.get("laterality"),
         *source.mask_values,
+        *([dict(source.segment_values)] if source.segment_values else []),
     )
     case = replace(case, content=key)
     images_folder, labels_folder = target.folders(case.split)
@@ -340,7 +342,7 @@ def _read_channels(source: SourceCase, target: Target, report: Report) -> Volume
 
 def _grid_of_label(path: Path, target: Target) -> Grid:
     """Return the grid of a label map, to which images are resampled."""
-    if not knows_its_grid(path):
+    if not knows_its_grid(path) or is_segmentation(path):
         raise ValueError(f"{path}: reading.grid is label, but a file of this kind knows no grid")
     return read_volume(path, target.reading).grid
 
@@ -352,7 +354,7 @@ def _read_reference(
     reference = np.zeros(volume.grid.shape, np.uint8 if max(target.labels) < 256 else np.uint16)
     masked = source.mask_values or [None] * len(source.labels)
     for path, value in zip(source.labels, masked, strict=True):
-        values = _read_values(path, target, volume, report, value)
+        values = _read_values(path, source, target, volume, report, value)
         if values is None:
             continue
         clash = (reference != 0) & (values != 0) & (reference != values)
@@ -365,7 +367,7 @@ def _read_reference(
     if source.labels and not reference.any():
         report.add("note", source.labels[0], "the label map is empty", "kept")
     for path in source.other_labels:
-        values = _read_values(path, target, volume, report)
+        values = _read_values(path, source, target, volume, report)
         if values is not None and (n_different := int((values != reference).sum())):
             text = f"differs from the reference in {counted(n_different, 'voxel')}"
             report.add("note", path, text, f"took {target.name(source.labels)}")
@@ -373,13 +375,20 @@ def _read_reference(
 
 
 def _read_values(
-    path: Path, target: Target, volume: Volume, report: Report, masked: int | None = None
+    path: Path,
+    source: SourceCase,
+    target: Target,
+    volume: Volume,
+    report: Report,
+    masked: int | None = None,
 ) -> np.ndarray | None:
     """Read one label map, of shape (z, y, x), as the values that the data set declares.
 
     A mask of the label `masked` alone gives its value, whatever value the file marks it by.
     """
     try:
+        if is_segmentation(path):
+            return _read_segments(path, source, target, volume, report, masked)
         found = read_label_map(path, volume.grid.shape, target.reading)
     except ValueError as error:
         report.error(path, error)
@@ -404,6 +413,29 @@ def _read_values(
     else:
         values = _masked(values, masked, path, target, report)
     return None if mismatch else values
+
+
+def _read_segments(
+    path: Path,
+    source: SourceCase,
+    target: Target,
+    volume: Volume,
+    report: Report,
+    masked: int | None,
+) -> np.ndarray | None:
+    """Read a DICOM object of segments; see `_read_values`."""
+    report.remapped = True
+    known = SegmentRule(
+        source.segment_values,
+        target.reading["label_values"],
+        target.labels,
+        masked,
+        target.reading.get("label_threshold", HALF),
+    )
+    values, notes = read_segments(path, volume.grid, volume.frame_of_reference, known)
+    for note in notes:
+        report.add("note", path, note, "left out")
+    return values
 
 
 def _masked(
@@ -440,7 +472,7 @@ def _declared(values: np.ndarray, path: Path, target: Target, report: Report) ->
     wrong = [value for value, label in known.items() if label not in target.labels]
     if wrong:
         shown = ", ".join(f"{value:g}" for value in wrong[:5])
-        allowed = ", ".join(map(str, sorted({*target.labels, *map(int, mapping)})))
+        allowed = ", ".join(dict.fromkeys([*map(str, sorted(target.labels)), *mapping]))
         report.error(path, f"label values {shown} are not declared (allowed: {allowed})")
         return None
     if not mapping:

@@ -11,7 +11,8 @@ from pathlib import Path
 from segflow.datasets.pseudonyms import pseudonym, read_key
 from segflow.files.content import content_key, file_sha256, read_json
 from segflow.files.folders import visible
-from segflow.files.labels import single_values
+from segflow.files.labels import plain_name, single_values
+from segflow.files.suffixes import may_name_segments
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -76,6 +77,9 @@ class SourceCase:
         values of the labels.
     mask_values : tuple of int
         Values of these labels; set by `find_cases`.
+    segment_values : mapping of str to int
+        Value of each label by its name, spelled by `segflow.files.labels.plain_name`, where a file
+        may say what its segments are called; set by `find_cases`.
     """
 
     case: str
@@ -91,6 +95,7 @@ class SourceCase:
     published_split: str = ""
     label_names: tuple[str, ...] = ()
     mask_values: tuple[int, ...] = ()
+    segment_values: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def image_files(self) -> list[Path]:
@@ -185,13 +190,18 @@ def find_cases(dataset: dict, raw: Path) -> Catalogue:
             allowed = f"declare it or mend it (allowed: {', '.join(known)})"
             problems.append(Problem(case.case, _name(raw, case), "error", text, allowed))
     masks = single_values(dataset.get("labels", {}))
+    named = {plain_name(name): value for name, value in {"background": 0, **masks}.items()}
     for case in cases:
         for unknown in sorted({*case.label_names} - masks.keys()):
             text = f"there is a mask of {unknown!r}, which is no label of one value"
             allowed = f"name one of the labels (allowed: {', '.join(sorted(masks)) or 'none'})"
             problems.append(Problem(case.case, _name(raw, case), "error", text, allowed))
     cases = [
-        replace(case, mask_values=tuple(masks.get(name, 0) for name in case.label_names))
+        replace(
+            case,
+            mask_values=tuple(masks.get(name, 0) for name in case.label_names),
+            segment_values=named if any(map(may_name_segments, case.label_files)) else {},
+        )
         for case in cases
     ]
     counts = Counter(case.split for case in cases)
@@ -364,6 +374,7 @@ def _roles(raw: Path, cases: list[SourceCase]) -> list[list]:
             dict(case.covariates),
             case.follow_up,
             *([list(case.mask_values)] if case.mask_values else []),
+            *([dict(case.segment_values)] if case.segment_values else []),
             *(
                 None if paths is None else [str(path.relative_to(raw)) for path in paths]
                 for paths in (case.images, case.labels, case.other_labels)

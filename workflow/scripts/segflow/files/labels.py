@@ -40,6 +40,11 @@ def single_values(labels: Labels) -> dict[str, int]:
     return found if ignored is None else found | {IGNORE: ignored}
 
 
+def plain_name(name: str) -> str:
+    """Return a name as names of labels and segments are compared: without case and blanks."""
+    return "".join(str(name).split()).casefold()
+
+
 def ignored_value(labels: Labels) -> int | None:
     """Return the value of voxels that nobody annotated, if the labels have one."""
     value = labels.get(IGNORE)

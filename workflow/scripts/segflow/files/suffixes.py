@@ -17,6 +17,11 @@ def suffix(path: Path) -> str:
     return next((known for known in IMAGES if name.endswith(known)), path.suffix.lower())
 
 
+def may_name_segments(path: Path) -> bool:
+    """Say whether a label file may be a DICOM object, which says what its segments are called."""
+    return suffix(path) not in (*VOLUMES, *PICTURES, ".xml")
+
+
 def stem(path: Path) -> str:
     """Return the name of a file without its suffix."""
     return path.name[: len(path.name) - len(suffix(path))]

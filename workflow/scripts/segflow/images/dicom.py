@@ -41,12 +41,14 @@ _MACROS = (
     "PixelMeasuresSequence",
     "PixelValueTransformationSequence",
     "FrameAnatomySequence",
+    "SegmentIdentificationSequence",
 )
 _PHOTOMETRIC = ("MONOCHROME1", "MONOCHROME2", "RGB")
 _FRAME_GROUPS = "PerFrameFunctionalGroupsSequence"
 _SHARED_GROUPS = "SharedFunctionalGroupsSequence"
 _TAGS = [
     "SeriesInstanceUID",
+    "FrameOfReferenceUID",
     "Rows",
     "Columns",
     "NumberOfFrames",
@@ -80,6 +82,8 @@ class DicomImage:
         ``L`` or ``R``, the side of a paired organ; empty if unknown, both or none.
     stated : list of str
         What the header left open, so that the stated spacing was taken.
+    frame_of_reference : str
+        UID of the coordinates in which the slices lie; empty if unknown.
     """
 
     array: np.ndarray
@@ -87,6 +91,7 @@ class DicomImage:
     photometric: str
     laterality: str
     stated: list[str] = field(default_factory=list)
+    frame_of_reference: str = ""
 
 
 @dataclass(frozen=True)
@@ -105,6 +110,7 @@ class _Slice:
     position_mm: tuple[float, ...]  # of the first pixel as (x, y, z); empty if there is none
     cosines: tuple[float, ...]  # of a row, then of a column; empty if there are none
     stated: tuple[str, ...] = ()  # what was taken from the description
+    frame_of_reference: str = ""
 
 
 def is_dicom(path: Path) -> bool:
@@ -127,8 +133,8 @@ def patient_of(path: Path) -> str:
     ValueError
         If it is no DICOM file, or the folder holds none.
     """
-    with _discreet():
-        header = _read_file(_find_files(path)[0], specific_tags=["PatientID"])
+    with discreet():
+        header = read_file(_find_files(path)[0], specific_tags=["PatientID"])
         return str(header.get("PatientID") or "").strip()
 
 
@@ -165,7 +171,7 @@ def read_dicom(path: Path, stated_mm: Sequence[float] | None = None) -> DicomIma
         unlike the others, tags are missing, or pixel data are missing, cut short or of a
         transfer syntax that cannot be decoded.
     """
-    with _discreet():
+    with discreet():
         slices = _read_slices(path, stated_mm)
         if len(slices) == 1:
             grid = _flat_grid(slices[0])
@@ -173,6 +179,7 @@ def read_dicom(path: Path, stated_mm: Sequence[float] | None = None) -> DicomIma
             slices, grid = _arrange(path, slices)
         frames = _read_frames(slices)
         sides = {one.laterality for one in slices}
+        frames_of_reference = {one.frame_of_reference for one in slices}
         photometric = slices[0].photometric
         return DicomImage(
             array=_rescale(frames, slices),
@@ -180,11 +187,12 @@ def read_dicom(path: Path, stated_mm: Sequence[float] | None = None) -> DicomIma
             photometric="RGB" if photometric.startswith("YBR") else photometric,
             laterality=sides.pop() if len(sides) == 1 else "",
             stated=sorted({what for one in slices for what in one.stated}),
+            frame_of_reference=frames_of_reference.pop() if len(frames_of_reference) == 1 else "",
         )
 
 
 @contextmanager
-def _discreet() -> Iterator[None]:
+def discreet() -> Iterator[None]:
     """Silence pydicom, whose warnings and log quote values of the header.
 
     What makes a result wrong is checked here, and is an error.
@@ -220,7 +228,7 @@ def _find_files(path: Path) -> list[Path]:
     return files
 
 
-def _read_file(file: Path, **options) -> pydicom.FileDataset:
+def read_file(file: Path, **options) -> pydicom.FileDataset:
     """Read a file; without `options` with pixel data."""
     try:
         dataset = pydicom.dcmread(file, stop_before_pixels=bool(options), **options)
@@ -240,10 +248,10 @@ def _read_file(file: Path, **options) -> pydicom.FileDataset:
 def _read_slices(path: Path, stated_mm: Sequence[float] | None) -> list[_Slice]:
     """Return all frames of one file or series, in no order."""
     files = _find_files(path)
-    headers = {file: _read_file(file, specific_tags=_TAGS) for file in files}
+    headers = {file: read_file(file, specific_tags=_TAGS) for file in files}
     series = Counter(str(header.get("SeriesInstanceUID", "")) for header in headers.values())
     if len(series) > 1:
-        counts = ", ".join(f"{_hash(uid)}: {count}" for uid, count in series.most_common())
+        counts = ", ".join(f"{short_hash(uid)}: {count}" for uid, count in series.most_common())
         raise ValueError(
             f"{path}: {len(series)} series in one folder (files of each: {counts}); give each a "
             "folder of its own"
@@ -258,7 +266,8 @@ def _read_slices(path: Path, stated_mm: Sequence[float] | None) -> list[_Slice]:
     return slices
 
 
-def _hash(uid: str) -> str:
+def short_hash(uid: str) -> str:
+    """Return what a message may say of a UID."""
     return hashlib.sha256(uid.encode()).hexdigest()[:8]
 
 
@@ -279,7 +288,7 @@ def _slices_of(
     file: Path, header: pydicom.Dataset, stated_mm: Sequence[float] | None
 ) -> list[_Slice]:
     """Return the frames of a file."""
-    sizes = [_numbers(file, [header], tag, 1, (0.0,)) for tag in ("Rows", "Columns")]
+    sizes = [numbers_of(file, [header], tag, 1, (0.0,)) for tag in ("Rows", "Columns")]
     photometric = str(header.get("PhotometricInterpretation") or "")
     if not (all(size > 0 for (size,) in sizes) and photometric):
         raise ValueError(
@@ -291,7 +300,7 @@ def _slices_of(
             f"{file}: photometric interpretation {photometric!r} is not read (allowed: "
             f"{', '.join(_PHOTOMETRIC)} and YBR)"
         )
-    frames = int(_numbers(file, [header], "NumberOfFrames", 1, (1.0,))[0]) or 1
+    frames = int(numbers_of(file, [header], "NumberOfFrames", 1, (1.0,))[0]) or 1
     groups = header.get(_FRAME_GROUPS) or ()
     placed = frames == 1 or len(groups) == frames
     if not placed and stated_mm is None:
@@ -321,14 +330,11 @@ def _slice_of(
     stated_mm: Sequence[float] | None,
 ) -> _Slice:
     """Return a frame, as its own groups of tags, the shared ones and the header describe it."""
-    groups = [*(header.get(_FRAME_GROUPS) or ())[frame : frame + 1]]
-    groups += header.get(_SHARED_GROUPS) or ()
-    places = [item for group in groups for macro in _MACROS for item in group.get(macro) or ()]
-    places.append(header)
+    places = places_of(header, frame)
     laterality = ""
     for tag in ("FrameLaterality", "ImageLaterality", "Laterality"):
-        laterality = laterality or str(_first(places, tag) or "")
-    spacings = (_numbers(file, places, tag, 2, ()) for tag in _FLAT_SPACINGS)
+        laterality = laterality or str(first_value(places, tag) or "")
+    spacings = (numbers_of(file, places, tag, 2, ()) for tag in _FLAT_SPACINGS)
     spacing = next((spacing for spacing in spacings if spacing), ())
     stated = stated_mm is not None and not (spacing and min(spacing) > 0)
     if stated:
@@ -337,7 +343,7 @@ def _slice_of(
         raise ValueError(
             f"{file}: a spacing of {_words(spacing)} mm; it must be above 0 ({_STATE_IT})"
         )
-    slope = _numbers(file, places, "RescaleSlope", 1, (1.0,))[0]
+    slope = numbers_of(file, places, "RescaleSlope", 1, (1.0,))[0]
     if slope == 0:
         raise ValueError(f"{file}: RescaleSlope is 0, which leaves nothing of the image")
     return _Slice(
@@ -348,21 +354,30 @@ def _slice_of(
         photometric=photometric,
         laterality=laterality if laterality in ("L", "R") else "",
         slope=slope,
-        intercept=_numbers(file, places, "RescaleIntercept", 1, (0.0,))[0],
+        intercept=numbers_of(file, places, "RescaleIntercept", 1, (0.0,))[0],
         spacing_mm=spacing,
-        position_mm=_numbers(file, places, "ImagePositionPatient", 3, ()),
-        cosines=_numbers(file, places, "ImageOrientationPatient", 6, ()),
+        position_mm=numbers_of(file, places, "ImagePositionPatient", 3, ()),
+        cosines=numbers_of(file, places, "ImageOrientationPatient", 6, ()),
         stated=("spacing of pixels",) if stated else (),
+        frame_of_reference=str(header.get("FrameOfReferenceUID") or ""),
     )
 
 
-def _first(places: Iterable[pydicom.Dataset], tag: str) -> object:
+def places_of(header: pydicom.Dataset, frame: int) -> list[pydicom.Dataset]:
+    """Return where tags of a frame may stand: its own groups, the shared ones, the header."""
+    groups = [*(header.get(_FRAME_GROUPS) or ())[frame : frame + 1]]
+    groups += header.get(_SHARED_GROUPS) or ()
+    places = [item for group in groups for macro in _MACROS for item in group.get(macro) or ()]
+    return [*places, header]
+
+
+def first_value(places: Iterable[pydicom.Dataset], tag: str) -> object:
     """Return the value of a tag in the first place that has one; None if none has."""
     values = (place.get(tag) for place in places)
     return next((value for value in values if value is not None and value != ""), None)
 
 
-def _numbers(
+def numbers_of(
     file: Path,
     places: Iterable[pydicom.Dataset],
     tag: str,
@@ -371,7 +386,7 @@ def _numbers(
 ) -> tuple[float, ...]:
     """Return the numbers of a tag, or `default` if it is missing or empty."""
     try:
-        value = _first(places, tag)
+        value = first_value(places, tag)
         if value is None:
             return default
         numbers = tuple(float(number) for number in np.atleast_1d(np.asarray(value, float)))
@@ -406,7 +421,7 @@ def _arrange(path: Path, slices: list[_Slice]) -> tuple[list[_Slice], Grid]:
     _check_alike(path, "orientation", [one.cosines for one in slices], DIRECTION_TOLERANCE)
     tolerance_mm = SPACING_TOLERANCE * min(slices[0].spacing_mm)
     _check_alike(path, "spacing", [one.spacing_mm for one in slices], tolerance_mm)
-    axes = _axes(path, slices[0].cosines)
+    axes = rotation_of(path, slices[0].cosines)
     positions = np.array([one.position_mm for one in slices]) @ axes
     order = np.argsort(positions[:, 2], kind="stable")
     slices, positions = [slices[index] for index in order], positions[order]
@@ -426,7 +441,7 @@ def _arrange(path: Path, slices: list[_Slice]) -> tuple[list[_Slice], Grid]:
     )
 
 
-def _axes(path: Path, cosines: tuple[float, ...]) -> np.ndarray:
+def rotation_of(path: Path, cosines: tuple[float, ...]) -> np.ndarray:
     """Return the directions of x, y and z as the columns of a rotation.
 
     Rounded cosines are turned into the closest rotation.
@@ -466,14 +481,14 @@ def _read_frames(slices: list[_Slice]) -> list[np.ndarray]:
     """Return the stored values of each slice as (y, x) or (y, x, colour)."""
     frames = {}
     for file, count in Counter(one.file for one in slices).items():
-        for index, frame in enumerate(_decode(file, count)):
+        for index, frame in enumerate(decode_frames(file, count)):
             frames[file, index] = frame
     return [frames[one.file, one.frame] for one in slices]
 
 
-def _decode(file: Path, count: int) -> list[np.ndarray]:
+def decode_frames(file: Path, count: int) -> list[np.ndarray]:
     """Return the frames of a file."""
-    dataset = _read_file(file)
+    dataset = read_file(file)
     if not any(tag in dataset for tag in _PIXEL_DATA):
         raise ValueError(f"{file}: the pixel data are missing or cut short")
     syntax = None

@@ -57,6 +57,8 @@ class Volume:
         What had to be changed to read it.
     photometric, laterality : str
         Of DICOM files: how grey values are shown, and ``L`` or ``R`` of a breast.
+    frame_of_reference : str
+        Of DICOM files: UID of the coordinates in which they lie.
     """
 
     array: np.ndarray
@@ -64,6 +66,7 @@ class Volume:
     repairs: list[str] = field(default_factory=list)
     photometric: str = ""
     laterality: str = ""
+    frame_of_reference: str = ""
 
 
 def read_volume(path: Path, reading: dict) -> Volume:
@@ -166,7 +169,14 @@ def is_clean(path: Path) -> bool:
 def _read_dicom(path: Path, reading: dict) -> Volume:
     image = read_dicom(path, reading.get("spacing_mm"))
     repairs = [f"the header gives no {what}: took reading.spacing_mm" for what in image.stated]
-    return Volume(image.array, image.grid, repairs, image.photometric, image.laterality)
+    return Volume(
+        image.array,
+        image.grid,
+        repairs,
+        image.photometric,
+        image.laterality,
+        image.frame_of_reference,
+    )
 
 
 def _read_nifti(path: Path, reading: dict) -> Volume:
