@@ -66,6 +66,13 @@ rule summarise_metrics:
             subcategory="Summary",
             labels={"data set": "{dataset}", "table": "summary"},
         ),
+        volumes=report(
+            "<results>/{dataset}/volumes.csv",
+            caption="../workflow/report/volumes.rst",
+            category="1. Evaluation",
+            subcategory="Summary",
+            labels={"data set": "{dataset}", "table": "volumes, bias and limits"},
+        ),
     log:
         "<logs>/{dataset}/summarise_metrics.log",
     benchmark:

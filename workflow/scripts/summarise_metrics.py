@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from segflow.evaluation.agreement import volume_agreement
 from segflow.evaluation.comparisons import changes
 from segflow.evaluation.metrics import AREAS, METRICS, VOLUMES
 from segflow.evaluation.summaries import COUNTS, arrange, penalties_mm, read_metrics, summarise
@@ -12,6 +13,7 @@ from segflow.files.content import replacing
 from segflow.jobs.logs import logged
 from segflow.report.published import published_results
 from segflow.report.tables import (
+    AGREEMENT,
     BEFORE_AND_AFTER,
     CHANGE,
     MAIN,
@@ -19,6 +21,7 @@ from segflow.report.tables import (
     READING,
     SHOWN,
     SPLITS,
+    agreed,
     bands,
     before_and_after,
     infinite_note,
@@ -44,6 +47,8 @@ def main(
 ) -> None:
     """Write the summary of the `tables` of each predictor as CSV, Markdown, LaTeX and HTML.
 
+    Beside it go tables of what is no mean over cases, as CSV: the agreement of volumes.
+
     Evaluated `regions` have no part in the mean over labels. The `rule` of clinical bands may be
     None. An infinite distance counts as the penalty in penalised means, or as the image's diagonal.
     `publications` are published results.
@@ -57,8 +62,10 @@ def main(
     summary = summarise(splits, groups, seed)
     summary = pd.concat([summary, published], ignore_index=True)
     summary = summary.astype(dict.fromkeys(COUNTS, "Int64"))
-    with replacing(output["csv"]) as path:
-        summary.to_csv(path, index=False, float_format="%.6g")
+    agreement = volume_agreement(arrange(metrics, [*VOLUMES, *AREAS], regions), groups, seed)
+    for name, table in (("csv", summary), ("volumes", agreement)):
+        with replacing(output[name]) as path:
+            table.to_csv(path, index=False, float_format="%.6g")
     changed = changes(arrange(metrics, BEFORE_AND_AFTER, regions), groups, seed)
     others = [name for name in SHOWN if name not in MAIN]
     sections = {}
@@ -74,9 +81,17 @@ def main(
             shown[f"{where}: clinical bands of {METRICS[rule['metric']].title}"] = bands(
                 split, rule, titles
             )
+        shown[f"{where}: volumes, prediction against reference"] = agreed(agreement, name, titles)
         shown[f"{where}: further metrics"] = overview(summary, name, others, titles)
         sections |= {heading: table for heading, table in shown.items() if len(table)}
-    notes = [READING, infinite_note(), penalty_note(penalty_mm), *left_out(regions), CHANGE]
+    notes = [
+        READING,
+        infinite_note(),
+        penalty_note(penalty_mm),
+        *left_out(regions),
+        CHANGE,
+        AGREEMENT,
+    ]
     notes += [PUBLISHED] if publications else []
     markdown, latex = [f"# {title}", *notes], []
     for heading, table in sections.items():

@@ -7,12 +7,14 @@ import pytest
 
 import compare_predictors
 import plot_comparisons
+import plot_metrics
 import summarise_metrics
-from segflow.evaluation.metrics import METRICS
+from segflow.evaluation.agreement import volume_agreement
+from segflow.evaluation.metrics import METRICS, VOLUMES
 from segflow.evaluation.summaries import arrange, summarise
 from segflow.files.cases import write_cases
-from segflow.report.figures import MAX_PAIRS, draw_comparisons
-from segflow.report.tables import bands, number, one_line, overview, p_text
+from segflow.report.figures import MAX_PAIRS, draw_agreement, draw_comparisons
+from segflow.report.tables import agreed, bands, number, one_line, overview, p_text
 
 TITLES = {"q": "Model Q", "p": "Model P"}
 RULE = {"metric": "iou", "limits": {"good": 0.7, "excellent": 0.85, "moderate": 0.5}}
@@ -36,7 +38,7 @@ def metrics():
     rows = pd.DataFrame(itertools.product(*levels), columns=keys)
     rows["case"] = rows["split"] + rows["case"]
     rows["fold"] = np.where(rows["split"] == "val", "0", "all")
-    for name in METRICS:
+    for name in [*METRICS, *VOLUMES]:
         rows[name] = generator.random(len(rows))
     return rows
 
@@ -161,6 +163,7 @@ def test_the_summary_is_written_in_every_format(written, tmp_path):
     tables, cases = written
     names = {"csv": "csv", "markdown": "md", "latex": "tex", "html": "html"}
     output = {name: tmp_path / f"summary.{suffix}" for name, suffix in names.items()}
+    output |= {name: tmp_path / f"{name}.csv" for name in ("volumes",)}
     summarise_metrics.main(tables, cases, TITLES, "Title", ["b"], 1, RULE, 40.0, PUBLISHED, output)
     summary = pd.read_csv(output["csv"], keep_default_na=False, na_values=[""])
     published = summary["published"].notna()
@@ -175,8 +178,30 @@ def test_the_summary_is_written_in_every_format(written, tmp_path):
             assert part in text, (name, part)
         assert ("No part of the label all: b." in text) == (name != "latex")
         assert ("an infinite distance counts as 40.0 mm" in text) == (name != "latex")
-    assert output["html"].read_text().count("<table") == 8
+    assert output["html"].read_text().count("<table") == 10
     assert 'class="published"' in output["html"].read_text()
+
+
+def test_the_agreement_of_volumes_is_shown_and_drawn(written, metrics, tmp_path):
+    groups = {case: case for case in metrics["case"]}
+    agreement = volume_agreement(arrange(metrics, VOLUMES), groups, seed=1)
+    chosen = (agreement["predictor"] == "q") & (agreement["split"] == "test")
+    chosen &= (agreement["stage"] == "postprocessed") & (agreement["label"] == "b")
+    values = {"bias": -0.5, "ci_low": -1, "ci_high": 0.004, "limit_low": -2.5, "limit_high": 1.5}
+    agreement.loc[chosen, list(values)] = list(values.values())
+    found = agreed(agreement, "test", TITLES)
+    assert found["predictor"].tolist() == ["Model Q"] * 2 + ["Model P"] * 2
+    assert found["Bias (mL)"].iloc[1] == "-0.50\n-1.00 to 0.00"
+    assert found["Limits of agreement (mL)"].iloc[1] == "-2.50 to +1.50"
+    agreement.to_csv(tmp_path / "volumes.csv", index=False)
+    figures = [tmp_path / f"{name}.png" for name in ("metrics", "volumes")]
+    plot_metrics.main(written[0], tmp_path / "volumes.csv", TITLES, *figures)
+    assert all(figure.stat().st_size > 1000 for figure in figures)
+    shown = metrics[metrics["stage"] == "postprocessed"].replace({"predictor": TITLES})
+    axis = draw_agreement(shown, agreement.replace({"predictor": TITLES})).axes[0]
+    points = [line for line in axis.lines if line.get_marker() == "."]
+    assert [len(line.get_xdata()) for line in points] == [N_CASES, N_CASES]
+    plt.close("all")
 
 
 @pytest.mark.parametrize("chosen", ["pq", "p"])

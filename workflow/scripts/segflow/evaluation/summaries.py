@@ -56,6 +56,17 @@ class SplitMetrics:
     values: np.ndarray
     penalties_mm: np.ndarray
 
+    def keys(self) -> pd.DataFrame:
+        """Return predictor, split, stage and label of each column of `of`, a row for each."""
+        levels = [self.predictors, [self.split], self.stages, self.labels]
+        index = pd.MultiIndex.from_product(levels, names=["predictor", "split", "stage", "label"])
+        return index.to_frame(index=False)
+
+    def of(self, metric: str) -> np.ndarray:
+        """Return the values of a metric, of shape (cases, predictors times stages times labels)."""
+        values = self.values[..., self.metrics.index(metric)]
+        return np.moveaxis(values, 2, 0).reshape(len(self.cases), -1)
+
     def penalised(self) -> np.ndarray:
         """Return the values, no distance of which is larger than the penalty of its case.
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from segflow.evaluation.metrics import METRICS, Metric
+from segflow.evaluation.metrics import AREAS, METRICS, VOLUMES, Metric
 from segflow.evaluation.summaries import ALL, SplitMetrics
 from segflow.images.sizes import at_least, at_most
 
@@ -37,6 +37,11 @@ CHANGE = (
     "are empty only before or only after, Dice and IoU count as 1 there. Post-processing was "
     "chosen on the cross-validation predictions: only the test cases show its gain without "
     "optimism."
+)
+AGREEMENT = (
+    "Volumes: the bias is the mean of prediction minus reference, with its 95 % interval; between "
+    "the limits of agreement (Bland and Altman) lie 95 % of the differences of new cases, if they "
+    "are about normal. The picture beside this page shows whether they are."
 )
 PUBLISHED = (
     "Rows marked as published are other people's numbers, for orientation: other cases, splits "
@@ -209,6 +214,37 @@ def bands(split: SplitMetrics, rule: dict, titles: dict[str, str]) -> pd.DataFra
     return pd.DataFrame(rows)
 
 
+def agreed(agreement: pd.DataFrame, split: str, titles: dict[str, str]) -> pd.DataFrame:
+    """Show bias and limits of agreement of the volumes of a split, after post-processing.
+
+    Parameters
+    ----------
+    agreement : DataFrame
+        See `segflow.evaluation.agreement.volume_agreement`.
+    split : str
+        ``val`` or ``test``.
+    titles : dict of str to str
+        Predictors in their order, with their titles.
+    """
+    rows = []
+    for row in _of_split(agreement, split, titles):
+        name = AREAS[0] if row.unit == SHOWN[AREAS[0]].unit else VOLUMES[0]
+        limits = f"{number(row.limit_low, name, '+')} to {number(row.limit_high, name, '+')}"
+        rows.append(
+            {
+                "predictor": titles[row.predictor],
+                "label": row.label,
+                "cases": row.n,
+                f"Mean reference ({row.unit})": number(row.mean_reference, name),
+                f"Bias ({row.unit})": "\n".join(
+                    [number(row.bias, name, "+"), *_interval(row, name, "+")]
+                ),
+                f"Limits of agreement ({row.unit})": "-" if np.isnan(row.sd) else limits,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
 def compared(comparisons: pd.DataFrame, split: str, titles: dict[str, str]) -> pd.DataFrame:
     """Show the comparisons of a split after post-processing, a column for each metric.
 
@@ -279,6 +315,14 @@ def _rows_of(ours: pd.DataFrame, titles: dict[str, str]) -> list[tuple[str, str]
     """Return predictors, in the order of their titles, with each label."""
     labels = list(dict.fromkeys(ours["label"]))
     return [(predictor, label) for predictor in titles for label in labels]
+
+
+def _of_split(table: pd.DataFrame, split: str, titles: dict[str, str]) -> list[tuple]:
+    """Return the rows of a split after post-processing, predictors in the order of their titles."""
+    chosen = table[(table["split"] == split) & (table["stage"] == "postprocessed")]
+    return [
+        row for predictor in titles for row in chosen[chosen["predictor"] == predictor].itertuples()
+    ]
 
 
 def _mean_and_sd(row: tuple) -> str:
