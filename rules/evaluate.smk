@@ -73,6 +73,20 @@ rule summarise_metrics:
             subcategory="Summary",
             labels={"data set": "{dataset}", "table": "volumes, bias and limits"},
         ),
+        lesions=report(
+            "<results>/{dataset}/lesion_detection.csv",
+            caption="../workflow/report/lesion_detection.rst",
+            category="1. Evaluation",
+            subcategory="Summary",
+            labels={"data set": "{dataset}", "table": "detection of lesions"},
+        ),
+        structures=report(
+            "<results>/{dataset}/structure_detection.csv",
+            caption="../workflow/report/structure_detection.rst",
+            category="1. Evaluation",
+            subcategory="Summary",
+            labels={"data set": "{dataset}", "table": "detection of structures"},
+        ),
     log:
         "<logs>/{dataset}/summarise_metrics.log",
     benchmark:

@@ -6,6 +6,12 @@ import pandas as pd
 
 from segflow.evaluation.agreement import volume_agreement
 from segflow.evaluation.comparisons import changes
+from segflow.evaluation.detection import (
+    LESION_COLUMNS,
+    VOXEL_COUNTS,
+    lesion_detection,
+    structure_detection,
+)
 from segflow.evaluation.metrics import AREAS, METRICS, VOLUMES
 from segflow.evaluation.summaries import COUNTS, arrange, penalties_mm, read_metrics, summarise
 from segflow.files.cases import read_cases
@@ -16,6 +22,7 @@ from segflow.report.tables import (
     AGREEMENT,
     BEFORE_AND_AFTER,
     CHANGE,
+    DETECTION,
     MAIN,
     PUBLISHED,
     READING,
@@ -24,6 +31,8 @@ from segflow.report.tables import (
     agreed,
     bands,
     before_and_after,
+    detected_lesions,
+    detected_structures,
     infinite_note,
     left_out,
     one_line,
@@ -47,7 +56,8 @@ def main(
 ) -> None:
     """Write the summary of the `tables` of each predictor as CSV, Markdown, LaTeX and HTML.
 
-    Beside it go tables of what is no mean over cases, as CSV: the agreement of volumes.
+    Beside it go tables of what is no mean over cases, as CSV: the agreement of volumes, and the
+    detection of lesions and of structures.
 
     Evaluated `regions` have no part in the mean over labels. The `rule` of clinical bands may be
     None. An infinite distance counts as the penalty in penalised means, or as the image's diagonal.
@@ -62,8 +72,12 @@ def main(
     summary = summarise(splits, groups, seed)
     summary = pd.concat([summary, published], ignore_index=True)
     summary = summary.astype(dict.fromkeys(COUNTS, "Int64"))
-    agreement = volume_agreement(arrange(metrics, [*VOLUMES, *AREAS], regions), groups, seed)
-    for name, table in (("csv", summary), ("volumes", agreement)):
+    counted = arrange(metrics, [*VOLUMES, *AREAS, *VOXEL_COUNTS, *LESION_COLUMNS], regions)
+    agreement = volume_agreement(counted, groups, seed)
+    lesions = lesion_detection(counted, groups, seed)
+    structures = structure_detection(counted, groups)
+    written = {"csv": summary, "volumes": agreement, "lesions": lesions, "structures": structures}
+    for name, table in written.items():
         with replacing(output[name]) as path:
             table.to_csv(path, index=False, float_format="%.6g")
     changed = changes(arrange(metrics, BEFORE_AND_AFTER, regions), groups, seed)
@@ -82,6 +96,10 @@ def main(
                 split, rule, titles
             )
         shown[f"{where}: volumes, prediction against reference"] = agreed(agreement, name, titles)
+        shown[f"{where}: lesions, counted over all cases"] = detected_lesions(lesions, name, titles)
+        shown[f"{where}: cases with and without a structure"] = detected_structures(
+            structures, name, titles
+        )
         shown[f"{where}: further metrics"] = overview(summary, name, others, titles)
         sections |= {heading: table for heading, table in shown.items() if len(table)}
     notes = [
@@ -91,6 +109,7 @@ def main(
         *left_out(regions),
         CHANGE,
         AGREEMENT,
+        DETECTION,
     ]
     notes += [PUBLISHED] if publications else []
     markdown, latex = [f"# {title}", *notes], []

@@ -10,11 +10,26 @@ import plot_comparisons
 import plot_metrics
 import summarise_metrics
 from segflow.evaluation.agreement import volume_agreement
+from segflow.evaluation.detection import (
+    LESION_COLUMNS,
+    VOXEL_COUNTS,
+    lesion_detection,
+    structure_detection,
+)
 from segflow.evaluation.metrics import METRICS, VOLUMES
 from segflow.evaluation.summaries import arrange, summarise
 from segflow.files.cases import write_cases
 from segflow.report.figures import MAX_PAIRS, draw_agreement, draw_comparisons
-from segflow.report.tables import agreed, bands, number, one_line, overview, p_text
+from segflow.report.tables import (
+    agreed,
+    bands,
+    detected_lesions,
+    detected_structures,
+    number,
+    one_line,
+    overview,
+    p_text,
+)
 
 TITLES = {"q": "Model Q", "p": "Model P"}
 RULE = {"metric": "iou", "limits": {"good": 0.7, "excellent": 0.85, "moderate": 0.5}}
@@ -40,6 +55,8 @@ def metrics():
     rows["fold"] = np.where(rows["split"] == "val", "0", "all")
     for name in [*METRICS, *VOLUMES]:
         rows[name] = generator.random(len(rows))
+    for name in [*VOXEL_COUNTS, *LESION_COLUMNS]:
+        rows[name] = generator.integers(0, 2, len(rows)).astype(float)
     return rows
 
 
@@ -163,7 +180,7 @@ def test_the_summary_is_written_in_every_format(written, tmp_path):
     tables, cases = written
     names = {"csv": "csv", "markdown": "md", "latex": "tex", "html": "html"}
     output = {name: tmp_path / f"summary.{suffix}" for name, suffix in names.items()}
-    output |= {name: tmp_path / f"{name}.csv" for name in ("volumes",)}
+    output |= {name: tmp_path / f"{name}.csv" for name in ("volumes", "lesions", "structures")}
     summarise_metrics.main(tables, cases, TITLES, "Title", ["b"], 1, RULE, 40.0, PUBLISHED, output)
     summary = pd.read_csv(output["csv"], keep_default_na=False, na_values=[""])
     published = summary["published"].notna()
@@ -178,7 +195,7 @@ def test_the_summary_is_written_in_every_format(written, tmp_path):
             assert part in text, (name, part)
         assert ("No part of the label all: b." in text) == (name != "latex")
         assert ("an infinite distance counts as 40.0 mm" in text) == (name != "latex")
-    assert output["html"].read_text().count("<table") == 10
+    assert output["html"].read_text().count("<table") == 14
     assert 'class="published"' in output["html"].read_text()
 
 
@@ -202,6 +219,38 @@ def test_the_agreement_of_volumes_is_shown_and_drawn(written, metrics, tmp_path)
     points = [line for line in axis.lines if line.get_marker() == "."]
     assert [len(line.get_xdata()) for line in points] == [N_CASES, N_CASES]
     plt.close("all")
+
+
+def test_a_predictor_without_validation_cases_has_rows_of_test_cases_only(written, tmp_path):
+    tables, cases = written
+    whole = pd.read_csv(tables["p"])
+    whole[whole["split"] == "test"].to_csv(tables["p"], index=False)
+    names = ("csv", "markdown", "latex", "html", "volumes", "lesions", "structures")
+    output = {name: tmp_path / name for name in names}
+    summarise_metrics.main(tables, cases, TITLES, "Title", [], 1, RULE, None, {}, output)
+    validated, tested = output["markdown"].read_text().split("## Test cases", 1)
+    assert "Model P" not in validated
+    assert "Model P" in tested
+
+
+def test_detection_is_shown_with_its_counts(metrics):
+    groups = {case: case for case in metrics["case"]}
+    metrics[["lesion_tp", "lesion_fn", "lesion_fp"]] = [2.0, 0.0, 0.0]
+    metrics[["tp", "fp", "fn"]] = [5.0, 0.0, 1.0]
+    chosen = (metrics["label"] == "b") & (metrics["case"] == "testc0")
+    metrics.loc[chosen, ["lesion_tp", "lesion_fn", "lesion_fp"]] = [0.0, 2.0, 3.0]
+    metrics.loc[chosen, ["tp", "fp", "fn"]] = [0.0, 7.0, 0.0]
+    splits = arrange(metrics, [*VOXEL_COUNTS, *LESION_COLUMNS])
+    lesions = detected_lesions(lesion_detection(splits, groups, 1), "test", TITLES)
+    assert lesions["Sensitivity"].iloc[1].split("\n")[::2] == ["0.833", "10 of 12"]
+    assert lesions["Precision"].iloc[1].split("\n")[::2] == ["0.769", "10 of 13"]
+    assert lesions["False positives per case"].iloc[1].split("\n")[0] == "0.500"
+    structures = structure_detection(splits, groups)
+    found = detected_structures(structures, "test", TITLES)
+    assert found[["predictor", "label"]].to_numpy().tolist() == [["Model Q", "b"], ["Model P", "b"]]
+    assert found["Sensitivity"].iloc[0] == "1.000\n0.566 to 1.000\n5 of 5"
+    assert found["Specificity"].iloc[0] == "0.000\n0 of 1"
+    assert detected_structures(structures, "val", TITLES).empty
 
 
 @pytest.mark.parametrize("chosen", ["pq", "p"])

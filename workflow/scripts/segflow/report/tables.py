@@ -43,6 +43,11 @@ AGREEMENT = (
     "the limits of agreement (Bland and Altman) lie 95 % of the differences of new cases, if they "
     "are about normal. The picture beside this page shows whether they are."
 )
+DETECTION = (
+    "Detection: lesions of all cases are counted together, and cases in which a structure is "
+    "predicted where it is (sensitivity) and not predicted where it is not (specificity). "
+    "Intervals are Wilson's, in which the trials of one group count as fewer."
+)
 PUBLISHED = (
     "Rows marked as published are other people's numbers, for orientation: other cases, splits "
     "and definitions may be behind them. They are in none of our statistics."
@@ -199,7 +204,7 @@ def bands(split: SplitMetrics, rule: dict, titles: dict[str, str]) -> pd.DataFra
     columns += [f"poor (< {limits[-1]:.2f})", "undefined"]
     metric, stage = split.metrics.index(rule["metric"]), split.stages.index("postprocessed")
     rows = []
-    for predictor in titles:
+    for predictor in filter(split.predictors.__contains__, titles):
         for place, label in enumerate(split.labels):
             values = split.values[split.predictors.index(predictor), stage, :, place, metric]
             band = at_most(values, limits[0]).astype(int)
@@ -243,6 +248,62 @@ def agreed(agreement: pd.DataFrame, split: str, titles: dict[str, str]) -> pd.Da
             }
         )
     return pd.DataFrame(rows)
+
+
+def detected_lesions(detection: pd.DataFrame, split: str, titles: dict[str, str]) -> pd.DataFrame:
+    """Show how many lesions of a split are found and made up, after post-processing.
+
+    Parameters
+    ----------
+    detection : DataFrame
+        See `segflow.evaluation.detection.lesion_detection`.
+    split : str
+        ``val`` or ``test``.
+    titles : dict of str to str
+        Predictors in their order, with their titles.
+    """
+    return pd.DataFrame(
+        {
+            "predictor": titles[row.predictor],
+            "label": row.label,
+            "cases": row.n_cases,
+            "Sensitivity": _rate_cell(row, "sensitivity", row.n_found, row.n_reference),
+            "Precision": _rate_cell(row, "precision", row.n_found, row.n_prediction),
+            "False positives per case": _rate_cell(row, "false_positives_per_case"),
+        }
+        for row in _of_split(detection, split, titles)
+    )
+
+
+def detected_structures(
+    detection: pd.DataFrame, split: str, titles: dict[str, str]
+) -> pd.DataFrame:
+    """Show in how many cases of a split structures are found, and rightly left out.
+
+    After post-processing. Labels that every case has, and every predictor finds, are left out.
+
+    Parameters
+    ----------
+    detection : DataFrame
+        See `segflow.evaluation.detection.structure_detection`.
+    split : str
+        ``val`` or ``test``.
+    titles : dict of str to str
+        Predictors in their order, with their titles.
+    """
+    rows = _of_split(detection, split, titles)
+    shown = {row.label for row in rows if row.n_absent or row.n_found < row.n_present}
+    return pd.DataFrame(
+        {
+            "predictor": titles[row.predictor],
+            "label": row.label,
+            "cases": row.n_present + row.n_absent,
+            "Sensitivity": _rate_cell(row, "sensitivity", row.n_found, row.n_present),
+            "Specificity": _rate_cell(row, "specificity", row.n_left_out, row.n_absent),
+        }
+        for row in rows
+        if row.label in shown
+    )
 
 
 def compared(comparisons: pd.DataFrame, split: str, titles: dict[str, str]) -> pd.DataFrame:
@@ -312,9 +373,10 @@ def _parts(summary: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def _rows_of(ours: pd.DataFrame, titles: dict[str, str]) -> list[tuple[str, str]]:
-    """Return predictors, in the order of their titles, with each label."""
+    """Return predictors that have rows, in the order of their titles, with each label."""
     labels = list(dict.fromkeys(ours["label"]))
-    return [(predictor, label) for predictor in titles for label in labels]
+    known = set(ours["predictor"])
+    return [(predictor, label) for predictor in titles if predictor in known for label in labels]
 
 
 def _of_split(table: pd.DataFrame, split: str, titles: dict[str, str]) -> list[tuple]:
@@ -323,6 +385,14 @@ def _of_split(table: pd.DataFrame, split: str, titles: dict[str, str]) -> list[t
     return [
         row for predictor in titles for row in chosen[chosen["predictor"] == predictor].itertuples()
     ]
+
+
+def _rate_cell(row: tuple, name: str, some: int = 0, total: int | None = None) -> str:
+    """Return a rate with its interval and, if there is a `total`, what it is made from."""
+    value, low, high = (getattr(row, f"{name}{end}") for end in ("", "_low", "_high"))
+    lines = [number(value, "recall")]
+    lines += [] if np.isnan(low) else [f"{number(low, 'recall')} to {number(high, 'recall')}"]
+    return "\n".join([*lines, *([f"{some} of {total}"] if total is not None else [])])
 
 
 def _mean_and_sd(row: tuple) -> str:
