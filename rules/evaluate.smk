@@ -87,6 +87,13 @@ rule summarise_metrics:
             subcategory="Summary",
             labels={"data set": "{dataset}", "table": "detection of structures"},
         ),
+        subgroups=report(
+            "<results>/{dataset}/subgroups.csv",
+            caption="../workflow/report/subgroups.rst",
+            category="1. Evaluation",
+            subcategory="Summary",
+            labels={"data set": "{dataset}", "table": "subgroups"},
+        ),
     log:
         "<logs>/{dataset}/summarise_metrics.log",
     benchmark:
@@ -103,6 +110,7 @@ rule summarise_metrics:
         titles={name: RUN.title(name) for name in RUN.predictors},
         seed=config["seed"],
         bands=lambda wildcards: RUN.datasets[wildcards.dataset].get("bands"),
+        subgroups=lambda wildcards: RUN.datasets[wildcards.dataset]["subgroups"],
         penalty_mm=distance_penalty_mm,
         published=lambda wildcards: RUN.published.get(wildcards.dataset, {}),
     script:

@@ -13,6 +13,7 @@ from segflow.evaluation.detection import (
     structure_detection,
 )
 from segflow.evaluation.metrics import AREAS, METRICS, VOLUMES
+from segflow.evaluation.subgroups import divide, summarise_subgroups
 from segflow.evaluation.summaries import COUNTS, arrange, penalties_mm, read_metrics, summarise
 from segflow.files.cases import read_cases
 from segflow.files.content import replacing
@@ -31,6 +32,7 @@ from segflow.report.tables import (
     agreed,
     bands,
     before_and_after,
+    by_subgroup,
     detected_lesions,
     detected_structures,
     infinite_note,
@@ -51,13 +53,14 @@ def main(
     seed: int,
     rule: dict | None,
     penalty_mm: float | None,
+    columns: list[str],
     publications: dict[str, dict],
     output: dict[str, Path],
 ) -> None:
     """Write the summary of the `tables` of each predictor as CSV, Markdown, LaTeX and HTML.
 
-    Beside it go tables of what is no mean over cases, as CSV: the agreement of volumes, and the
-    detection of lesions and of structures.
+    Beside it go, as CSV, summaries of subgroups, by `columns` of the cases, and tables of what is
+    no mean over cases: the agreement of volumes, and the detection of lesions and of structures.
 
     Evaluated `regions` have no part in the mean over labels. The `rule` of clinical bands may be
     None. An infinite distance counts as the penalty in penalised means, or as the image's diagonal.
@@ -76,7 +79,14 @@ def main(
     agreement = volume_agreement(counted, groups, seed)
     lesions = lesion_detection(counted, groups, seed)
     structures = structure_detection(counted, groups)
-    written = {"csv": summary, "volumes": agreement, "lesions": lesions, "structures": structures}
+    subgroups = summarise_subgroups(splits, divide(known, columns), groups, seed)
+    written = {
+        "csv": summary,
+        "volumes": agreement,
+        "lesions": lesions,
+        "structures": structures,
+        "subgroups": subgroups,
+    }
     for name, table in written.items():
         with replacing(output[name]) as path:
             table.to_csv(path, index=False, float_format="%.6g")
@@ -95,6 +105,8 @@ def main(
             shown[f"{where}: clinical bands of {METRICS[rule['metric']].title}"] = bands(
                 split, rule, titles
             )
+        for column in columns:
+            shown[f"{where}: by {column}"] = by_subgroup(subgroups, column, name, titles)
         shown[f"{where}: volumes, prediction against reference"] = agreed(agreement, name, titles)
         shown[f"{where}: lesions, counted over all cases"] = detected_lesions(lesions, name, titles)
         shown[f"{where}: cases with and without a structure"] = detected_structures(
@@ -136,6 +148,7 @@ if __name__ == "__main__":
             seed=snakemake.params.seed,
             rule=snakemake.params.bands,
             penalty_mm=snakemake.params.penalty_mm,
+            columns=snakemake.params.subgroups,
             publications=snakemake.params.published,
             output={name: Path(path) for name, path in snakemake.output.items()},
         )

@@ -23,6 +23,7 @@ from segflow.report.figures import MAX_PAIRS, draw_agreement, draw_comparisons
 from segflow.report.tables import (
     agreed,
     bands,
+    by_subgroup,
     detected_lesions,
     detected_structures,
     number,
@@ -67,7 +68,11 @@ def written(metrics, tmp_path, make_case):
     for name, part in metrics.groupby("predictor"):
         tables[name] = tmp_path / f"{name}.csv"
         part.drop(columns="predictor").to_csv(tables[name], index=False)
-    write_cases(tmp_path / "cases.csv", [make_case(name) for name in set(metrics["case"])])
+    cases = [
+        make_case(name, covariates={"sex": "MF"[int(name[-1]) % 2]})
+        for name in set(metrics["case"])
+    ]
+    write_cases(tmp_path / "cases.csv", cases)
     return tables, tmp_path / "cases.csv"
 
 
@@ -180,8 +185,12 @@ def test_the_summary_is_written_in_every_format(written, tmp_path):
     tables, cases = written
     names = {"csv": "csv", "markdown": "md", "latex": "tex", "html": "html"}
     output = {name: tmp_path / f"summary.{suffix}" for name, suffix in names.items()}
-    output |= {name: tmp_path / f"{name}.csv" for name in ("volumes", "lesions", "structures")}
-    summarise_metrics.main(tables, cases, TITLES, "Title", ["b"], 1, RULE, 40.0, PUBLISHED, output)
+    output |= {
+        name: tmp_path / f"{name}.csv" for name in ("volumes", "lesions", "structures", "subgroups")
+    }
+    summarise_metrics.main(
+        tables, cases, TITLES, "Title", ["b"], 1, RULE, 40.0, ["sex"], PUBLISHED, output
+    )
     summary = pd.read_csv(output["csv"], keep_default_na=False, na_values=[""])
     published = summary["published"].notna()
     assert set(summary.loc[~published, "predictor"]) == {"p", "q"}
@@ -195,8 +204,18 @@ def test_the_summary_is_written_in_every_format(written, tmp_path):
             assert part in text, (name, part)
         assert ("No part of the label all: b." in text) == (name != "latex")
         assert ("an infinite distance counts as 40.0 mm" in text) == (name != "latex")
-    assert output["html"].read_text().count("<table") == 14
+    assert output["html"].read_text().count("<table") == 16
     assert 'class="published"' in output["html"].read_text()
+    subgroups = pd.read_csv(output["subgroups"])
+    assert (subgroups["n"] == N_CASES / 2).all()
+    found = by_subgroup(subgroups, "sex", "test", TITLES)
+    assert found[["predictor", "label", "sex"]].to_numpy()[:4].tolist() == [
+        ["Model Q", "a", "F"],
+        ["Model Q", "a", "M"],
+        ["Model Q", "b", "F"],
+        ["Model Q", "b", "M"],
+    ]
+    assert "Cross-validation: by sex" in output["html"].read_text()
 
 
 def test_the_agreement_of_volumes_is_shown_and_drawn(written, metrics, tmp_path):
@@ -225,9 +244,9 @@ def test_a_predictor_without_validation_cases_has_rows_of_test_cases_only(writte
     tables, cases = written
     whole = pd.read_csv(tables["p"])
     whole[whole["split"] == "test"].to_csv(tables["p"], index=False)
-    names = ("csv", "markdown", "latex", "html", "volumes", "lesions", "structures")
+    names = ("csv", "markdown", "latex", "html", "volumes", "lesions", "structures", "subgroups")
     output = {name: tmp_path / name for name in names}
-    summarise_metrics.main(tables, cases, TITLES, "Title", [], 1, RULE, None, {}, output)
+    summarise_metrics.main(tables, cases, TITLES, "Title", [], 1, RULE, None, [], {}, output)
     validated, tested = output["markdown"].read_text().split("## Test cases", 1)
     assert "Model P" not in validated
     assert "Model P" in tested

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,17 @@ class SplitMetrics:
     folds: list[str]
     values: np.ndarray
     penalties_mm: np.ndarray
+
+    def of_cases(self, cases: Collection[str]) -> "SplitMetrics":
+        """Return the metrics of some cases; those that the split does not have are left out."""
+        kept = np.array([case in cases for case in self.cases])
+        return replace(
+            self,
+            cases=list(compress(self.cases, kept)),
+            folds=list(compress(self.folds, kept)),
+            values=self.values[:, :, kept],
+            penalties_mm=self.penalties_mm[kept],
+        )
 
     def keys(self) -> pd.DataFrame:
         """Return predictor, split, stage and label of each column of `of`, a row for each."""

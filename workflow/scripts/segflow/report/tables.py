@@ -144,6 +144,34 @@ def overview(
     return pd.DataFrame(rows, index=kinds)
 
 
+def by_subgroup(
+    subgroups: pd.DataFrame, column: str, split: str, titles: dict[str, str]
+) -> pd.DataFrame:
+    """Show the main metrics of each value of a column of cases, after post-processing.
+
+    Parameters
+    ----------
+    subgroups : DataFrame
+        See `segflow.evaluation.subgroups.summarise_subgroups`.
+    column : str
+        Which of its subgroups to show.
+    split : str
+        ``val`` or ``test``.
+    titles : dict of str to str
+        Predictors in their order, with their titles.
+    """
+    chosen = subgroups[subgroups["subgroup"] == column].assign(fold=ALL, published=np.nan)
+    parts = []
+    for value, summary in chosen.groupby("value", sort=False):
+        part = overview(summary, split, MAIN, titles)
+        if len(part):
+            part.insert(2, column, value)
+            parts.append(part.reset_index(drop=True))
+    if not parts:
+        return pd.DataFrame()
+    return pd.concat(parts).sort_index(kind="stable").fillna("-").reset_index(drop=True)
+
+
 def before_and_after(
     summary: pd.DataFrame, changes: pd.DataFrame, split: str, titles: dict[str, str]
 ) -> pd.DataFrame:
