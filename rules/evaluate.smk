@@ -226,6 +226,13 @@ rule select_predictor:
             subcategory="Best predictor",
             labels={"data set": "{dataset}", "file": "best.json"},
         ),
+        stability=report(
+            "<results>/{dataset}/rank_stability.csv",
+            caption="../workflow/report/rank_stability.rst",
+            category="1. Evaluation",
+            subcategory="Best predictor",
+            labels={"data set": "{dataset}", "file": "stability of ranks"},
+        ),
     log:
         "<logs>/{dataset}/select_predictor.log",
     benchmark:
@@ -241,5 +248,6 @@ rule select_predictor:
         members=RUN.predictors,
         metric=config["selection"]["metric"],
         penalty_mm=distance_penalty_mm,
+        seed=config["seed"],
     script:
         "../workflow/scripts/select_predictor.py"
