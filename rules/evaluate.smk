@@ -45,6 +45,8 @@ rule evaluate_predictor:
         labels=lambda wildcards: RUN.measured(wildcards.dataset),
         tolerances_mm=lambda wildcards: RUN.tolerances_mm(wildcards.dataset),
         lesions=lambda wildcards: RUN.datasets[wildcards.dataset].get("lesions"),
+        options=lambda wildcards: RUN.datasets[wildcards.dataset]["metrics"],
+        boundary_mm=lambda wildcards: RUN.datasets[wildcards.dataset].get("boundary_mm"),
         raw=nnunet_raw,
     script:
         "../workflow/scripts/evaluate_predictor.py"

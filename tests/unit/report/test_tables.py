@@ -279,7 +279,7 @@ def test_comparisons_are_written_and_drawn(written, tmp_path, chosen):
     output = {"csv": tmp_path / "comparisons.csv", "html": tmp_path / "comparisons.html"}
     compare_predictors.main(tables, cases, TITLES, "Title", ["b"], None, output)
     found = pd.read_csv(output["csv"])
-    assert len(found) == (4 * 2 * 2 * 3 if chosen == "pq" else 0)
+    assert len(found) == (6 * 2 * 2 * 3 if chosen == "pq" else 0)
     assert "effect_size" in found
     text = output["html"].read_text()
     assert ("Model P" in text) == (chosen == "pq")

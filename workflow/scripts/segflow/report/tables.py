@@ -13,7 +13,7 @@ from segflow.evaluation.metrics import AREAS, METRICS, VOLUMES, Metric
 from segflow.evaluation.summaries import ALL, SplitMetrics
 from segflow.images.sizes import at_least, at_most
 
-MAIN = ["dice", "iou", "hd95", "nsd", "precision", "recall"]
+MAIN = ["dice", "iou", "hd95", "nsd", "boundary_iou", "cldice", "precision", "recall"]
 BEFORE_AND_AFTER = ["dice", "iou", "precision"]
 SPLITS = {"val": "Cross-validation", "test": "Test cases"}
 WHEN = {"raw": ", before post-processing", "postprocessed": ", after post-processing"}
