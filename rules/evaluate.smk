@@ -45,6 +45,8 @@ rule evaluate_predictor:
         labels=lambda wildcards: RUN.measured(wildcards.dataset),
         tolerances_mm=lambda wildcards: RUN.tolerances_mm(wildcards.dataset),
         lesions=lambda wildcards: RUN.datasets[wildcards.dataset].get("lesions"),
+        options=lambda wildcards: RUN.datasets[wildcards.dataset]["metrics"],
+        boundary_mm=lambda wildcards: RUN.datasets[wildcards.dataset].get("boundary_mm"),
         raw=nnunet_raw,
     script:
         "../workflow/scripts/evaluate_predictor.py"
@@ -66,6 +68,34 @@ rule summarise_metrics:
             subcategory="Summary",
             labels={"data set": "{dataset}", "table": "summary"},
         ),
+        volumes=report(
+            "<results>/{dataset}/volumes.csv",
+            caption="../workflow/report/volumes.rst",
+            category="1. Evaluation",
+            subcategory="Summary",
+            labels={"data set": "{dataset}", "table": "volumes, bias and limits"},
+        ),
+        lesions=report(
+            "<results>/{dataset}/lesion_detection.csv",
+            caption="../workflow/report/lesion_detection.rst",
+            category="1. Evaluation",
+            subcategory="Summary",
+            labels={"data set": "{dataset}", "table": "detection of lesions"},
+        ),
+        structures=report(
+            "<results>/{dataset}/structure_detection.csv",
+            caption="../workflow/report/structure_detection.rst",
+            category="1. Evaluation",
+            subcategory="Summary",
+            labels={"data set": "{dataset}", "table": "detection of structures"},
+        ),
+        subgroups=report(
+            "<results>/{dataset}/subgroups.csv",
+            caption="../workflow/report/subgroups.rst",
+            category="1. Evaluation",
+            subcategory="Summary",
+            labels={"data set": "{dataset}", "table": "subgroups"},
+        ),
     log:
         "<logs>/{dataset}/summarise_metrics.log",
     benchmark:
@@ -82,6 +112,7 @@ rule summarise_metrics:
         titles={name: RUN.title(name) for name in RUN.predictors},
         seed=config["seed"],
         bands=lambda wildcards: RUN.datasets[wildcards.dataset].get("bands"),
+        subgroups=lambda wildcards: RUN.datasets[wildcards.dataset]["subgroups"],
         penalty_mm=distance_penalty_mm,
         published=lambda wildcards: RUN.published.get(wildcards.dataset, {}),
     script:
@@ -197,6 +228,13 @@ rule select_predictor:
             subcategory="Best predictor",
             labels={"data set": "{dataset}", "file": "best.json"},
         ),
+        stability=report(
+            "<results>/{dataset}/rank_stability.csv",
+            caption="../workflow/report/rank_stability.rst",
+            category="1. Evaluation",
+            subcategory="Best predictor",
+            labels={"data set": "{dataset}", "file": "stability of ranks"},
+        ),
     log:
         "<logs>/{dataset}/select_predictor.log",
     benchmark:
@@ -212,5 +250,6 @@ rule select_predictor:
         members=RUN.predictors,
         metric=config["selection"]["metric"],
         penalty_mm=distance_penalty_mm,
+        seed=config["seed"],
     script:
         "../workflow/scripts/select_predictor.py"

@@ -38,9 +38,10 @@ rule plot_training:
 
 
 rule plot_metrics:
-    """Draw box plots of the Dice of every predictor and label."""
+    """Draw box plots of the Dice of every predictor and label, and the agreement of volumes."""
     input:
         metrics=collect("<results>/{{dataset}}/{predictor}/metrics.csv", predictor=RUN.predictors),
+        agreement="<results>/{dataset}/volumes.csv",
     output:
         figure=report(
             "<results>/{dataset}/metrics.png",
@@ -48,6 +49,13 @@ rule plot_metrics:
             category="1. Evaluation",
             subcategory="Figures",
             labels={"data set": "{dataset}", "figure": "Dice by predictor and label"},
+        ),
+        volumes=report(
+            "<results>/{dataset}/volumes.png",
+            caption="../workflow/report/volumes.rst",
+            category="1. Evaluation",
+            subcategory="Figures",
+            labels={"data set": "{dataset}", "figure": "agreement of volumes"},
         ),
     log:
         "<logs>/{dataset}/plot_metrics.log",

@@ -25,6 +25,8 @@ def main(
     labels: dict,
     tolerances_mm: dict[str, float],
     lesion_rule: dict | None,
+    options: list[str],
+    boundary_mm: float | None,
     raw: Path,
     threads: int,
     memory_mb: float,
@@ -68,12 +70,12 @@ def main(
             comparisons.append(Comparison(references / name, table.parent / name, about))
     flat = all("1" in case.shape.split() for case in known)
     rule = lesion_rule and LesionRule(**{**lesion_rule, "labels": tuple(lesion_rule["labels"])})
-    settings = Settings(labels, tolerances_mm, rule, flat)
+    settings = Settings(labels, tolerances_mm, rule, flat, tuple(sorted(options)), boundary_mm)
     case_mb = max(case.n_voxels for case in known) * BYTES_PER_VOXEL / 1e6
     workers = count_workers(threads, memory_mb, case_mb, len(comparisons))
     folder = metrics.parent / "evaluation"
     rows, lesion_rows = evaluate_cases(comparisons, settings, folder, workers)
-    write_rows(metrics, rows, [*KEYS, *columns(flat)])
+    write_rows(metrics, rows, [*KEYS, *columns(flat, options)])
     write_rows(lesions, lesion_rows, [*KEYS, *lesion_columns(flat)])
 
 
@@ -87,6 +89,8 @@ if __name__ == "__main__":
             labels=snakemake.params.labels,
             tolerances_mm=snakemake.params.tolerances_mm,
             lesion_rule=snakemake.params.lesions,
+            options=snakemake.params.options,
+            boundary_mm=snakemake.params.boundary_mm,
             raw=Path(snakemake.params.raw),
             threads=snakemake.threads,
             memory_mb=snakemake.resources.mem_mb,

@@ -4,23 +4,37 @@ from pathlib import Path
 
 import pandas as pd
 
+from segflow.evaluation.agreement import volume_agreement
 from segflow.evaluation.comparisons import changes
+from segflow.evaluation.detection import (
+    LESION_COLUMNS,
+    VOXEL_COUNTS,
+    lesion_detection,
+    structure_detection,
+)
 from segflow.evaluation.metrics import AREAS, METRICS, VOLUMES
+from segflow.evaluation.subgroups import divide, summarise_subgroups
 from segflow.evaluation.summaries import COUNTS, arrange, penalties_mm, read_metrics, summarise
 from segflow.files.cases import read_cases
 from segflow.files.content import replacing
 from segflow.jobs.logs import logged
 from segflow.report.published import published_results
 from segflow.report.tables import (
+    AGREEMENT,
     BEFORE_AND_AFTER,
     CHANGE,
+    DETECTION,
     MAIN,
     PUBLISHED,
     READING,
     SHOWN,
     SPLITS,
+    agreed,
     bands,
     before_and_after,
+    by_subgroup,
+    detected_lesions,
+    detected_structures,
     infinite_note,
     left_out,
     one_line,
@@ -39,10 +53,14 @@ def main(
     seed: int,
     rule: dict | None,
     penalty_mm: float | None,
+    columns: list[str],
     publications: dict[str, dict],
     output: dict[str, Path],
 ) -> None:
     """Write the summary of the `tables` of each predictor as CSV, Markdown, LaTeX and HTML.
+
+    Beside it go, as CSV, summaries of subgroups, by `columns` of the cases, and tables of what is
+    no mean over cases: the agreement of volumes, and the detection of lesions and of structures.
 
     Evaluated `regions` have no part in the mean over labels. The `rule` of clinical bands may be
     None. An infinite distance counts as the penalty in penalised means, or as the image's diagonal.
@@ -57,8 +75,21 @@ def main(
     summary = summarise(splits, groups, seed)
     summary = pd.concat([summary, published], ignore_index=True)
     summary = summary.astype(dict.fromkeys(COUNTS, "Int64"))
-    with replacing(output["csv"]) as path:
-        summary.to_csv(path, index=False, float_format="%.6g")
+    counted = arrange(metrics, [*VOLUMES, *AREAS, *VOXEL_COUNTS, *LESION_COLUMNS], regions)
+    agreement = volume_agreement(counted, groups, seed)
+    lesions = lesion_detection(counted, groups, seed)
+    structures = structure_detection(counted, groups)
+    subgroups = summarise_subgroups(splits, divide(known, columns), groups, seed)
+    written = {
+        "csv": summary,
+        "volumes": agreement,
+        "lesions": lesions,
+        "structures": structures,
+        "subgroups": subgroups,
+    }
+    for name, table in written.items():
+        with replacing(output[name]) as path:
+            table.to_csv(path, index=False, float_format="%.6g")
     changed = changes(arrange(metrics, BEFORE_AND_AFTER, regions), groups, seed)
     others = [name for name in SHOWN if name not in MAIN]
     sections = {}
@@ -74,9 +105,24 @@ def main(
             shown[f"{where}: clinical bands of {METRICS[rule['metric']].title}"] = bands(
                 split, rule, titles
             )
+        for column in columns:
+            shown[f"{where}: by {column}"] = by_subgroup(subgroups, column, name, titles)
+        shown[f"{where}: volumes, prediction against reference"] = agreed(agreement, name, titles)
+        shown[f"{where}: lesions, counted over all cases"] = detected_lesions(lesions, name, titles)
+        shown[f"{where}: cases with and without a structure"] = detected_structures(
+            structures, name, titles
+        )
         shown[f"{where}: further metrics"] = overview(summary, name, others, titles)
         sections |= {heading: table for heading, table in shown.items() if len(table)}
-    notes = [READING, infinite_note(), penalty_note(penalty_mm), *left_out(regions), CHANGE]
+    notes = [
+        READING,
+        infinite_note(),
+        penalty_note(penalty_mm),
+        *left_out(regions),
+        CHANGE,
+        AGREEMENT,
+        DETECTION,
+    ]
     notes += [PUBLISHED] if publications else []
     markdown, latex = [f"# {title}", *notes], []
     for heading, table in sections.items():
@@ -102,6 +148,7 @@ if __name__ == "__main__":
             seed=snakemake.params.seed,
             rule=snakemake.params.bands,
             penalty_mm=snakemake.params.penalty_mm,
+            columns=snakemake.params.subgroups,
             publications=snakemake.params.published,
             output={name: Path(path) for name, path in snakemake.output.items()},
         )

@@ -17,7 +17,7 @@ from segflow.evaluation import all_cases
 from segflow.evaluation.all_cases import Comparison, check_comparisons, evaluate_cases
 from segflow.evaluation.distances import surface_metrics
 from segflow.evaluation.lesions import LesionRule
-from segflow.evaluation.metrics import METRICS, columns
+from segflow.evaluation.metrics import METRICS, OPTIONAL, columns
 from segflow.evaluation.one_case import Settings, evaluate_case
 from segflow.files.cases import write_rows
 from segflow.images.nifti import read_labels, write_image
@@ -265,7 +265,8 @@ def test_empty_masks_are_what_the_manual_says(draw, tmp_path, name):
     for cell, files in zip(
         empty_table()[name], ((empty, empty), (empty, some), (some, empty)), strict=True
     ):
-        found = measure(*files, tolerances_mm=TOLERANCES, lesions=LESIONS)["a"][name]
+        wanted = {"tolerances_mm": TOLERANCES, "lesions": LESIONS, "options": tuple(OPTIONAL)}
+        found = measure(*files, **wanted)["a"][name]
         expected = VALUES[cell] if cell in VALUES else float(cell)
         assert found == pytest.approx(expected, nan_ok=True)
 

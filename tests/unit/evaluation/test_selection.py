@@ -285,12 +285,13 @@ def test_the_script_writes_the_choice(tmp_path, make_case):
         write_rows(tables[name], found, list(found[0]))
     cases = tmp_path / "cases.csv"
     write_cases(cases, [make_case(f"v{n}", shape="3 4 12", spacing_mm="2 2 2") for n in range(4)])
-    main(tables, MEMBERS, "dice", [], cases, None, tmp_path / "best.json")
+    output = [tmp_path / "best.json", tmp_path / "rank_stability.csv"]
+    main(tables, MEMBERS, "dice", [], cases, None, 1, *output)
     choice = json.loads((tmp_path / "best.json").read_text())
     assert (choice["predictor"], choice["metric"], choice["better"]) == ("b", "dice", "higher")
     assert choice["in_sample"]["mean"] == 0.75
     for penalty_mm, expected in ((None, (26 + 15) / 4), (9, (9 + 15) / 4)):
-        main(tables, MEMBERS, "hd95", [], cases, penalty_mm, tmp_path / "best.json")
+        main(tables, MEMBERS, "hd95", [], cases, penalty_mm, 1, *output)
         choice = json.loads((tmp_path / "best.json").read_text())
         assert (choice["predictor"], choice["in_sample"]["median"]) == ("a", 5)
         assert choice["in_sample"]["penalised_mean"] == expected

@@ -7,12 +7,30 @@ import pytest
 
 import compare_predictors
 import plot_comparisons
+import plot_metrics
 import summarise_metrics
-from segflow.evaluation.metrics import METRICS
+from segflow.evaluation.agreement import volume_agreement
+from segflow.evaluation.detection import (
+    LESION_COLUMNS,
+    VOXEL_COUNTS,
+    lesion_detection,
+    structure_detection,
+)
+from segflow.evaluation.metrics import METRICS, VOLUMES
 from segflow.evaluation.summaries import arrange, summarise
 from segflow.files.cases import write_cases
-from segflow.report.figures import MAX_PAIRS, draw_comparisons
-from segflow.report.tables import bands, number, one_line, overview, p_text
+from segflow.report.figures import MAX_PAIRS, draw_agreement, draw_comparisons
+from segflow.report.tables import (
+    agreed,
+    bands,
+    by_subgroup,
+    detected_lesions,
+    detected_structures,
+    number,
+    one_line,
+    overview,
+    p_text,
+)
 
 TITLES = {"q": "Model Q", "p": "Model P"}
 RULE = {"metric": "iou", "limits": {"good": 0.7, "excellent": 0.85, "moderate": 0.5}}
@@ -36,8 +54,10 @@ def metrics():
     rows = pd.DataFrame(itertools.product(*levels), columns=keys)
     rows["case"] = rows["split"] + rows["case"]
     rows["fold"] = np.where(rows["split"] == "val", "0", "all")
-    for name in METRICS:
+    for name in [*METRICS, *VOLUMES]:
         rows[name] = generator.random(len(rows))
+    for name in [*VOXEL_COUNTS, *LESION_COLUMNS]:
+        rows[name] = generator.integers(0, 2, len(rows)).astype(float)
     return rows
 
 
@@ -48,7 +68,11 @@ def written(metrics, tmp_path, make_case):
     for name, part in metrics.groupby("predictor"):
         tables[name] = tmp_path / f"{name}.csv"
         part.drop(columns="predictor").to_csv(tables[name], index=False)
-    write_cases(tmp_path / "cases.csv", [make_case(name) for name in set(metrics["case"])])
+    cases = [
+        make_case(name, covariates={"sex": "MF"[int(name[-1]) % 2]})
+        for name in set(metrics["case"])
+    ]
+    write_cases(tmp_path / "cases.csv", cases)
     return tables, tmp_path / "cases.csv"
 
 
@@ -161,7 +185,12 @@ def test_the_summary_is_written_in_every_format(written, tmp_path):
     tables, cases = written
     names = {"csv": "csv", "markdown": "md", "latex": "tex", "html": "html"}
     output = {name: tmp_path / f"summary.{suffix}" for name, suffix in names.items()}
-    summarise_metrics.main(tables, cases, TITLES, "Title", ["b"], 1, RULE, 40.0, PUBLISHED, output)
+    output |= {
+        name: tmp_path / f"{name}.csv" for name in ("volumes", "lesions", "structures", "subgroups")
+    }
+    summarise_metrics.main(
+        tables, cases, TITLES, "Title", ["b"], 1, RULE, 40.0, ["sex"], PUBLISHED, output
+    )
     summary = pd.read_csv(output["csv"], keep_default_na=False, na_values=[""])
     published = summary["published"].notna()
     assert set(summary.loc[~published, "predictor"]) == {"p", "q"}
@@ -175,8 +204,72 @@ def test_the_summary_is_written_in_every_format(written, tmp_path):
             assert part in text, (name, part)
         assert ("No part of the label all: b." in text) == (name != "latex")
         assert ("an infinite distance counts as 40.0 mm" in text) == (name != "latex")
-    assert output["html"].read_text().count("<table") == 8
+    assert output["html"].read_text().count("<table") == 16
     assert 'class="published"' in output["html"].read_text()
+    subgroups = pd.read_csv(output["subgroups"])
+    assert (subgroups["n"] == N_CASES / 2).all()
+    found = by_subgroup(subgroups, "sex", "test", TITLES)
+    assert found[["predictor", "label", "sex"]].to_numpy()[:4].tolist() == [
+        ["Model Q", "a", "F"],
+        ["Model Q", "a", "M"],
+        ["Model Q", "b", "F"],
+        ["Model Q", "b", "M"],
+    ]
+    assert "Cross-validation: by sex" in output["html"].read_text()
+
+
+def test_the_agreement_of_volumes_is_shown_and_drawn(written, metrics, tmp_path):
+    groups = {case: case for case in metrics["case"]}
+    agreement = volume_agreement(arrange(metrics, VOLUMES), groups, seed=1)
+    chosen = (agreement["predictor"] == "q") & (agreement["split"] == "test")
+    chosen &= (agreement["stage"] == "postprocessed") & (agreement["label"] == "b")
+    values = {"bias": -0.5, "ci_low": -1, "ci_high": 0.004, "limit_low": -2.5, "limit_high": 1.5}
+    agreement.loc[chosen, list(values)] = list(values.values())
+    found = agreed(agreement, "test", TITLES)
+    assert found["predictor"].tolist() == ["Model Q"] * 2 + ["Model P"] * 2
+    assert found["Bias (mL)"].iloc[1] == "-0.50\n-1.00 to 0.00"
+    assert found["Limits of agreement (mL)"].iloc[1] == "-2.50 to +1.50"
+    agreement.to_csv(tmp_path / "volumes.csv", index=False)
+    figures = [tmp_path / f"{name}.png" for name in ("metrics", "volumes")]
+    plot_metrics.main(written[0], tmp_path / "volumes.csv", TITLES, *figures)
+    assert all(figure.stat().st_size > 1000 for figure in figures)
+    shown = metrics[metrics["stage"] == "postprocessed"].replace({"predictor": TITLES})
+    axis = draw_agreement(shown, agreement.replace({"predictor": TITLES})).axes[0]
+    points = [line for line in axis.lines if line.get_marker() == "."]
+    assert [len(line.get_xdata()) for line in points] == [N_CASES, N_CASES]
+    plt.close("all")
+
+
+def test_a_predictor_without_validation_cases_has_rows_of_test_cases_only(written, tmp_path):
+    tables, cases = written
+    whole = pd.read_csv(tables["p"])
+    whole[whole["split"] == "test"].to_csv(tables["p"], index=False)
+    names = ("csv", "markdown", "latex", "html", "volumes", "lesions", "structures", "subgroups")
+    output = {name: tmp_path / name for name in names}
+    summarise_metrics.main(tables, cases, TITLES, "Title", [], 1, RULE, None, [], {}, output)
+    validated, tested = output["markdown"].read_text().split("## Test cases", 1)
+    assert "Model P" not in validated
+    assert "Model P" in tested
+
+
+def test_detection_is_shown_with_its_counts(metrics):
+    groups = {case: case for case in metrics["case"]}
+    metrics[["lesion_tp", "lesion_fn", "lesion_fp"]] = [2.0, 0.0, 0.0]
+    metrics[["tp", "fp", "fn"]] = [5.0, 0.0, 1.0]
+    chosen = (metrics["label"] == "b") & (metrics["case"] == "testc0")
+    metrics.loc[chosen, ["lesion_tp", "lesion_fn", "lesion_fp"]] = [0.0, 2.0, 3.0]
+    metrics.loc[chosen, ["tp", "fp", "fn"]] = [0.0, 7.0, 0.0]
+    splits = arrange(metrics, [*VOXEL_COUNTS, *LESION_COLUMNS])
+    lesions = detected_lesions(lesion_detection(splits, groups, 1), "test", TITLES)
+    assert lesions["Sensitivity"].iloc[1].split("\n")[::2] == ["0.833", "10 of 12"]
+    assert lesions["Precision"].iloc[1].split("\n")[::2] == ["0.769", "10 of 13"]
+    assert lesions["False positives per case"].iloc[1].split("\n")[0] == "0.500"
+    structures = structure_detection(splits, groups)
+    found = detected_structures(structures, "test", TITLES)
+    assert found[["predictor", "label"]].to_numpy().tolist() == [["Model Q", "b"], ["Model P", "b"]]
+    assert found["Sensitivity"].iloc[0] == "1.000\n0.566 to 1.000\n5 of 5"
+    assert found["Specificity"].iloc[0] == "0.000\n0 of 1"
+    assert detected_structures(structures, "val", TITLES).empty
 
 
 @pytest.mark.parametrize("chosen", ["pq", "p"])
@@ -186,7 +279,7 @@ def test_comparisons_are_written_and_drawn(written, tmp_path, chosen):
     output = {"csv": tmp_path / "comparisons.csv", "html": tmp_path / "comparisons.html"}
     compare_predictors.main(tables, cases, TITLES, "Title", ["b"], None, output)
     found = pd.read_csv(output["csv"])
-    assert len(found) == (4 * 2 * 2 * 3 if chosen == "pq" else 0)
+    assert len(found) == (6 * 2 * 2 * 3 if chosen == "pq" else 0)
     assert "effect_size" in found
     text = output["html"].read_text()
     assert ("Model P" in text) == (chosen == "pq")

@@ -445,7 +445,7 @@ def test_regions_are_measured_beside_the_labels(project):
     del run.datasets["hippocampus"]["surface_tolerance_mm"]
     assert run.tolerances_mm("hippocampus") == {}
     before = run.converted("hippocampus")
-    run.datasets["hippocampus"]["evaluated_regions"] = {}
+    run.datasets["hippocampus"] |= {"evaluated_regions": {}, "subgroups": ["class_label"]}
     assert run.converted("hippocampus") == before
 
 

@@ -46,7 +46,7 @@ def predictor(draw, make_case, tmp_path):
                     Ledger(table.parent).enter(name, "key", [table.parent / f"{name}.nii.gz"])
                     write_manifest(table, dict.fromkeys(names.split(), "key"))
 
-    def run(rule=RULE, folds=(0, 1)):
+    def run(rule=RULE, folds=(0, 1), options=()):
         main(
             predictions=sorted(folder.rglob("predictions.csv")),
             cases=tmp_path / "cases.csv",
@@ -55,6 +55,8 @@ def predictor(draw, make_case, tmp_path):
             labels=LABELS,
             tolerances_mm=dict.fromkeys(LABELS, 1.0),
             lesion_rule=rule,
+            options=list(options),
+            boundary_mm=None,
             raw=raw,
             threads=1,
             memory_mb=1000,
@@ -92,6 +94,14 @@ def test_without_lesions_their_table_has_a_header_only(predictor):
     header = "split,stage,fold,case,label,kind,lesion,volume_mm3,matched,dice,iou\n"
     assert (predictor.folder / "lesions.csv").read_text() == header
     assert {row["lesion_f1"] for row in rows} == {""}
+
+
+def test_metrics_that_are_asked_for_are_columns(predictor):
+    predictor.build()
+    rows, _ = predictor(options=["cldice", "boundary_iou"])
+    assert all(0 <= float(row[name]) <= 1 for row in rows for name in ("cldice", "boundary_iou"))
+    rows, _ = predictor()
+    assert not {"cldice", "boundary_iou"} & rows[0].keys()
 
 
 def test_pictures_have_areas(predictor):

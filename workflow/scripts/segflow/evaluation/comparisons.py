@@ -15,7 +15,7 @@ from segflow.evaluation.summaries import ALL, STAGES, SplitMetrics, mean_of_defi
 
 # What is tested, with the value of a perfect result. Few metrics keep the family of tests small.
 # These are undefined only where both masks are empty, so that undefined means right.
-PERFECT = {"dice": 1.0, "iou": 1.0, "hd95": 0.0, "nsd": 1.0}
+PERFECT = {"dice": 1.0, "iou": 1.0, "hd95": 0.0, "nsd": 1.0, "boundary_iou": 1.0, "cldice": 1.0}
 N_EXACT = 50
 KEYS = ["split", "stage", "metric", "predictor", "other", "label"]
 COLUMNS = [

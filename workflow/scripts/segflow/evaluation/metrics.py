@@ -4,6 +4,7 @@ Everything is counted in one pass over the voxels: a joint histogram of referenc
 holds the true and false positives and negatives of all labels and regions.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,11 +49,14 @@ METRICS = {
     "assd": Metric("ASSD", "mm", "lower", True),
     "masd": Metric("MASD", "mm", "lower", True),
     "nsd": Metric("NSD", "", "higher"),
+    "boundary_iou": Metric("Boundary IoU", "", "higher"),
+    "cldice": Metric("clDice", "", "higher"),
     "lesion_precision": Metric("Lesion precision", "", "higher"),
     "lesion_recall": Metric("Lesion recall", "", "higher"),
     "lesion_f1": Metric("Lesion F1", "", "higher"),
     "lesion_fp": Metric("False positive lesions", "lesions", "lower"),
 }
+OPTIONAL = ["boundary_iou", "cldice"]  # measured where a data set asks for them
 DISTANCES = [name for name, metric in METRICS.items() if metric.unit == "mm"]
 SHARES = [name for name, metric in METRICS.items() if metric.better == "higher"]  # 0 to 1
 COUNTS = ["tp", "fp", "fn", "tn"]
@@ -61,16 +65,19 @@ VOLUMES = ["reference_ml", "prediction_ml"]
 AREAS = ["reference_mm2", "prediction_mm2"]  # in place of the volumes, where images are 2D
 
 
-def columns(flat: bool) -> list[str]:
+def columns(flat: bool, options: Collection[str] = ()) -> list[str]:
     """Return the columns of a table of metrics: metrics, counts of voxels and lesions, and sizes.
 
     Parameters
     ----------
     flat : bool
         Whether all images are 2D: areas take the place of volumes.
+    options : collection of str
+        Those of `OPTIONAL` that are measured.
     """
-    other = "volume_difference_ml" if flat else "area_difference_mm2"
-    names = [name for name in METRICS if name != other]
+    left_out = {"volume_difference_ml" if flat else "area_difference_mm2"}
+    left_out |= {*OPTIONAL} - {*options}
+    names = [name for name in METRICS if name not in left_out]
     return [*names, *COUNTS, *LESION_COUNTS, *(AREAS if flat else VOLUMES)]
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import find_objects
 
+from segflow.evaluation.boundaries import boundary_iou, boundary_width_mm, centre_line_dice
 from segflow.evaluation.distances import surface_metrics
 from segflow.evaluation.lesions import LesionRule, compare_lesions
 from segflow.evaluation.metrics import joint_histogram, overlap
@@ -30,12 +31,18 @@ class Settings:
         What counts as a lesion, and as found; None if there are no lesions.
     flat : bool
         Whether all images are 2D: areas in mm2 take the place of volumes in mL.
+    options : tuple of str
+        Further metrics: those of `segflow.evaluation.metrics.OPTIONAL` that are wanted.
+    boundary_mm : float or None
+        Width of a boundary; see `segflow.evaluation.boundaries.boundary_width_mm`.
     """
 
     labels: Labels
     tolerances_mm: dict[str, float] = field(default_factory=dict)
     lesions: LesionRule | None = None
     flat: bool = False
+    options: tuple[str, ...] = ()
+    boundary_mm: float | None = None
 
 
 def evaluate_case(
@@ -54,8 +61,8 @@ def evaluate_case(
     -------
     metrics : dict of str to dict
         The metrics of each label or region; see `segflow.evaluation.metrics.overlap`,
-        `segflow.evaluation.distances.surface_metrics` and, for labels that are lesions,
-        `segflow.evaluation.lesions.lesion_metrics`.
+        `segflow.evaluation.distances.surface_metrics`, what the options ask for and, for labels
+        that are lesions, `segflow.evaluation.lesions.lesion_metrics`.
     lesions : list of dict
         One row for each lesion; see `segflow.evaluation.lesions.compare_lesions`.
 
@@ -85,6 +92,7 @@ def evaluate_case(
     # Among volumes, a flat image is one slice of its thickness.
     thickness_mm = 1.0 if settings.flat else float(np.prod(grid.spacing_mm)) / size
     unit = size if settings.flat else size * thickness_mm / 1000
+    width_mm = boundary_width_mm(grid.shape, grid.spacing_mm, axes, settings.boundary_mm)
     metrics, lesions = {}, []
     for name, members in foreground(settings.labels).items():
         box = _join([found[value - 1] for found in boxes for value in members])
@@ -93,6 +101,10 @@ def evaluate_case(
             **overlap(histogram, members, unit, settings.flat),
             **surface_metrics(*masks, grid.spacing_mm, settings.tolerances_mm.get(name), axes),
         }
+        if "boundary_iou" in settings.options:
+            metrics[name]["boundary_iou"] = boundary_iou(*masks, grid.spacing_mm, width_mm, axes)
+        if "cldice" in settings.options:
+            metrics[name]["cldice"] = centre_line_dice(*masks, axes)
         if settings.lesions and name in settings.lesions.labels:
             found, rows = compare_lesions(
                 *masks, size, settings.lesions, settings.flat, thickness_mm

@@ -106,7 +106,7 @@ def _finite(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def rank(candidates: list[Candidate], cases: np.ndarray, better: str) -> list[Candidate]:
+def rank(candidates: list[Candidate], cases: np.ndarray | slice, better: str) -> list[Candidate]:
     """Return the candidates from the best to the worst.
 
     The better mean goes first. Of metrics that may be infinite it is the better median, in which
@@ -117,8 +117,8 @@ def rank(candidates: list[Candidate], cases: np.ndarray, better: str) -> list[Ca
     ----------
     candidates : list of Candidate
         The candidates.
-    cases : ndarray of bool
-        The cases to look at.
+    cases : ndarray of bool or int, or slice
+        The cases to look at; places may repeat, as in a resample.
     better : str
         ``higher`` or ``lower``.
     """

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,28 @@ class SplitMetrics:
     folds: list[str]
     values: np.ndarray
     penalties_mm: np.ndarray
+
+    def of_cases(self, cases: Collection[str]) -> "SplitMetrics":
+        """Return the metrics of some cases; those that the split does not have are left out."""
+        kept = np.array([case in cases for case in self.cases])
+        return replace(
+            self,
+            cases=list(compress(self.cases, kept)),
+            folds=list(compress(self.folds, kept)),
+            values=self.values[:, :, kept],
+            penalties_mm=self.penalties_mm[kept],
+        )
+
+    def keys(self) -> pd.DataFrame:
+        """Return predictor, split, stage and label of each column of `of`, a row for each."""
+        levels = [self.predictors, [self.split], self.stages, self.labels]
+        index = pd.MultiIndex.from_product(levels, names=["predictor", "split", "stage", "label"])
+        return index.to_frame(index=False)
+
+    def of(self, metric: str) -> np.ndarray:
+        """Return the values of a metric, of shape (cases, predictors times stages times labels)."""
+        values = self.values[..., self.metrics.index(metric)]
+        return np.moveaxis(values, 2, 0).reshape(len(self.cases), -1)
 
     def penalised(self) -> np.ndarray:
         """Return the values, no distance of which is larger than the penalty of its case.

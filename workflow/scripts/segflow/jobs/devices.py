@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from fractions import Fraction
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 from uuid import uuid4
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def leased_devices(n_gpus: int = 1, share: int = 1) -> Iterator[list[str]]:
     # A worker that is forked would keep the lock after this process was killed.
     os.register_at_fork(after_in_child=lambda: [os.close(number) for number in held])
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(devices)
-    print(f"GPU: {', '.join(devices)}", flush=True)
+    _say(f"GPU: {', '.join(devices)}", sys.stdout)
     try:
         yield devices
     finally:
@@ -202,7 +202,7 @@ def _wait_for_lease(pool: list[str], n_gpus: int, share: int) -> tuple[list[str]
                 descriptor, path = _write_lease(folder, facts)
                 if waited:
                     seconds = time.monotonic() - started
-                    print(f"waited {seconds:.0f} s for a GPU", file=sys.stderr, flush=True)
+                    _say(f"waited {seconds:.0f} s for a GPU", sys.stderr)
                 return devices, descriptor, path
         if not waited:
             holders = ", ".join(
@@ -210,9 +210,14 @@ def _wait_for_lease(pool: list[str], n_gpus: int, share: int) -> tuple[list[str]
                 for lease in others
                 if set(lease["devices"]) & set(pool)
             )
-            print(f"waiting for a GPU; leased: {holders}", file=sys.stderr, flush=True)
+            _say(f"waiting for a GPU; leased: {holders}", sys.stderr)
             waited = True
         time.sleep(POLL_SECONDS)
+
+
+def _say(text: str, file: TextIO) -> None:
+    """Print a line in one piece: standard output and error meet in one log."""
+    print(f"{text}\n", end="", file=file, flush=True)
 
 
 def read_leases(folder: Path) -> list[dict]:

@@ -12,9 +12,11 @@ matplotlib.use("agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from segflow.evaluation.metrics import AREAS, VOLUMES
 from segflow.files.content import replacing
 from segflow.files.labels import Labels, foreground_values
 from segflow.files.words import counted
@@ -234,6 +236,62 @@ def draw_metrics(metrics: "pd.DataFrame", metric: str, name: str) -> Figure:
         handles = [
             Patch(facecolor=COLOURS[number % len(COLOURS)], alpha=0.5, label=predictor)
             for number, predictor in enumerate(predictors)
+        ]
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(handles)))
+    return figure
+
+
+def draw_agreement(metrics: "pd.DataFrame", agreement: "pd.DataFrame") -> Figure:
+    """Draw differences of predicted and true volumes against their means (Bland and Altman).
+
+    Parameters
+    ----------
+    metrics : DataFrame
+        Rows with ``predictor``, ``split``, ``label`` and volumes (areas of 2D images) of reference
+        and prediction; of one stage.
+    agreement : DataFrame
+        Rows of the same; see `segflow.evaluation.agreement.volume_agreement`. Bias and limits are
+        drawn as lines in the colour of the predictor.
+    """
+    titles = {"val": "cross-validation", "test": "test cases"}
+    splits = [split for split in titles if (agreement["split"] == split).any()]
+    labels = list(dict.fromkeys(agreement["label"]))
+    predictors = list(dict.fromkeys(agreement["predictor"]))
+    unit = agreement["unit"].iloc[0]
+    names = VOLUMES if unit == "mL" else AREAS
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(
+            len(labels),
+            len(splits),
+            figsize=(5.5 * len(splits), 2.6 * len(labels) + 0.6),
+            squeeze=False,
+            layout="constrained",
+        )
+        for row, label in zip(axes, labels, strict=True):
+            for axis, split in zip(row, splits, strict=True):
+                points, lines = (
+                    table[(table["label"] == label) & (table["split"] == split)]
+                    for table in (metrics, agreement)
+                )
+                axis.axhline(0, color="black", linewidth=0.8)
+                for colour, predictor in zip(_cycle(len(predictors)), predictors, strict=True):
+                    reference, prediction = (
+                        points.loc[points["predictor"] == predictor, name] for name in names
+                    )
+                    axis.plot(
+                        (reference + prediction) / 2, prediction - reference, ".", color=colour
+                    )
+                    for limits in lines[lines["predictor"] == predictor].itertuples():
+                        axis.axhline(limits.bias, color=colour)
+                        for value in (limits.limit_low, limits.limit_high):
+                            axis.axhline(value, color=colour, linestyle="--", linewidth=1)
+                axis.set_title(f"{label}, {titles[split]}", fontsize=10)
+            row[0].set_ylabel(f"prediction minus\nreference ({unit})")
+        for axis in axes[-1]:
+            axis.set_xlabel(f"mean of both ({unit})")
+        handles = [
+            Line2D([], [], marker="o", color=colour, label=predictor)
+            for colour, predictor in zip(_cycle(len(predictors)), predictors, strict=True)
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(handles)))
     return figure

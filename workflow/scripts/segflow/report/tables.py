@@ -9,12 +9,12 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from segflow.evaluation.metrics import METRICS, Metric
+from segflow.evaluation.metrics import AREAS, METRICS, VOLUMES, Metric
 from segflow.evaluation.summaries import ALL, SplitMetrics
 from segflow.files.words import counted
 from segflow.images.sizes import at_least, at_most
 
-MAIN = ["dice", "iou", "hd95", "nsd", "precision", "recall"]
+MAIN = ["dice", "iou", "hd95", "nsd", "boundary_iou", "cldice", "precision", "recall"]
 BEFORE_AND_AFTER = ["dice", "iou", "precision"]
 SPLITS = {"val": "Cross-validation", "test": "Test cases"}
 WHEN = {"raw": ", before post-processing", "postprocessed": ", after post-processing"}
@@ -38,6 +38,16 @@ CHANGE = (
     "are empty only before or only after, Dice and IoU count as 1 there. Post-processing was "
     "chosen on the cross-validation predictions: only the test cases show its gain without "
     "optimism."
+)
+AGREEMENT = (
+    "Volumes: the bias is the mean of prediction minus reference, with its 95 % interval; between "
+    "the limits of agreement (Bland and Altman) lie 95 % of the differences of new cases, if they "
+    "are about normal. The picture beside this page shows whether they are."
+)
+DETECTION = (
+    "Detection: lesions of all cases are counted together, and cases in which a structure is "
+    "predicted where it is (sensitivity) and not predicted where it is not (specificity). "
+    "Intervals are Wilson's, in which the trials of one group count as fewer."
 )
 PUBLISHED = (
     "Rows marked as published are other people's numbers, for orientation: other cases, splits "
@@ -135,6 +145,34 @@ def overview(
     return pd.DataFrame(rows, index=kinds)
 
 
+def by_subgroup(
+    subgroups: pd.DataFrame, column: str, split: str, titles: dict[str, str]
+) -> pd.DataFrame:
+    """Show the main metrics of each value of a column of cases, after post-processing.
+
+    Parameters
+    ----------
+    subgroups : DataFrame
+        See `segflow.evaluation.subgroups.summarise_subgroups`.
+    column : str
+        Which of its subgroups to show.
+    split : str
+        ``val`` or ``test``.
+    titles : dict of str to str
+        Predictors in their order, with their titles.
+    """
+    chosen = subgroups[subgroups["subgroup"] == column].assign(fold=ALL, published=np.nan)
+    parts = []
+    for value, summary in chosen.groupby("value", sort=False):
+        part = overview(summary, split, MAIN, titles)
+        if len(part):
+            part.insert(2, column, value)
+            parts.append(part.reset_index(drop=True))
+    if not parts:
+        return pd.DataFrame()
+    return pd.concat(parts).sort_index(kind="stable").fillna("-").reset_index(drop=True)
+
+
 def before_and_after(
     summary: pd.DataFrame, changes: pd.DataFrame, split: str, titles: dict[str, str]
 ) -> pd.DataFrame:
@@ -195,7 +233,7 @@ def bands(split: SplitMetrics, rule: dict, titles: dict[str, str]) -> pd.DataFra
     columns += [f"poor (< {limits[-1]:.2f})", "undefined"]
     metric, stage = split.metrics.index(rule["metric"]), split.stages.index("postprocessed")
     rows = []
-    for predictor in titles:
+    for predictor in filter(split.predictors.__contains__, titles):
         for place, label in enumerate(split.labels):
             values = split.values[split.predictors.index(predictor), stage, :, place, metric]
             band = at_most(values, limits[0]).astype(int)
@@ -208,6 +246,93 @@ def bands(split: SplitMetrics, rule: dict, titles: dict[str, str]) -> pd.DataFra
                 | dict(zip(columns, shares, strict=True))
             )
     return pd.DataFrame(rows)
+
+
+def agreed(agreement: pd.DataFrame, split: str, titles: dict[str, str]) -> pd.DataFrame:
+    """Show bias and limits of agreement of the volumes of a split, after post-processing.
+
+    Parameters
+    ----------
+    agreement : DataFrame
+        See `segflow.evaluation.agreement.volume_agreement`.
+    split : str
+        ``val`` or ``test``.
+    titles : dict of str to str
+        Predictors in their order, with their titles.
+    """
+    rows = []
+    for row in _of_split(agreement, split, titles):
+        name = AREAS[0] if row.unit == SHOWN[AREAS[0]].unit else VOLUMES[0]
+        limits = f"{number(row.limit_low, name, '+')} to {number(row.limit_high, name, '+')}"
+        rows.append(
+            {
+                "predictor": titles[row.predictor],
+                "label": row.label,
+                "cases": row.n,
+                f"Mean reference ({row.unit})": number(row.mean_reference, name),
+                f"Bias ({row.unit})": "\n".join(
+                    [number(row.bias, name, "+"), *_interval(row, name, "+")]
+                ),
+                f"Limits of agreement ({row.unit})": "-" if np.isnan(row.sd) else limits,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def detected_lesions(detection: pd.DataFrame, split: str, titles: dict[str, str]) -> pd.DataFrame:
+    """Show how many lesions of a split are found and made up, after post-processing.
+
+    Parameters
+    ----------
+    detection : DataFrame
+        See `segflow.evaluation.detection.lesion_detection`.
+    split : str
+        ``val`` or ``test``.
+    titles : dict of str to str
+        Predictors in their order, with their titles.
+    """
+    return pd.DataFrame(
+        {
+            "predictor": titles[row.predictor],
+            "label": row.label,
+            "cases": row.n_cases,
+            "Sensitivity": _rate_cell(row, "sensitivity", row.n_found, row.n_reference),
+            "Precision": _rate_cell(row, "precision", row.n_found, row.n_prediction),
+            "False positives per case": _rate_cell(row, "false_positives_per_case"),
+        }
+        for row in _of_split(detection, split, titles)
+    )
+
+
+def detected_structures(
+    detection: pd.DataFrame, split: str, titles: dict[str, str]
+) -> pd.DataFrame:
+    """Show in how many cases of a split structures are found, and rightly left out.
+
+    After post-processing. Labels that every case has, and every predictor finds, are left out.
+
+    Parameters
+    ----------
+    detection : DataFrame
+        See `segflow.evaluation.detection.structure_detection`.
+    split : str
+        ``val`` or ``test``.
+    titles : dict of str to str
+        Predictors in their order, with their titles.
+    """
+    rows = _of_split(detection, split, titles)
+    shown = {row.label for row in rows if row.n_absent or row.n_found < row.n_present}
+    return pd.DataFrame(
+        {
+            "predictor": titles[row.predictor],
+            "label": row.label,
+            "cases": row.n_present + row.n_absent,
+            "Sensitivity": _rate_cell(row, "sensitivity", row.n_found, row.n_present),
+            "Specificity": _rate_cell(row, "specificity", row.n_left_out, row.n_absent),
+        }
+        for row in rows
+        if row.label in shown
+    )
 
 
 def compared(comparisons: pd.DataFrame, split: str, titles: dict[str, str]) -> pd.DataFrame:
@@ -277,10 +402,26 @@ def _parts(summary: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def _rows_of(ours: pd.DataFrame, titles: dict[str, str]) -> list[tuple[str, str]]:
-    """Return the predictors that are there, in the order of their titles, with each label."""
+    """Return predictors that have rows, in the order of their titles, with each label."""
     labels = list(dict.fromkeys(ours["label"]))
-    there = set(ours["predictor"])
-    return [(predictor, label) for predictor in titles if predictor in there for label in labels]
+    known = set(ours["predictor"])
+    return [(predictor, label) for predictor in titles if predictor in known for label in labels]
+
+
+def _of_split(table: pd.DataFrame, split: str, titles: dict[str, str]) -> list[tuple]:
+    """Return the rows of a split after post-processing, predictors in the order of their titles."""
+    chosen = table[(table["split"] == split) & (table["stage"] == "postprocessed")]
+    return [
+        row for predictor in titles for row in chosen[chosen["predictor"] == predictor].itertuples()
+    ]
+
+
+def _rate_cell(row: tuple, name: str, some: int = 0, total: int | None = None) -> str:
+    """Return a rate with its interval and, if there is a `total`, what it is made from."""
+    value, low, high = (getattr(row, f"{name}{end}") for end in ("", "_low", "_high"))
+    lines = [number(value, "recall")]
+    lines += [] if np.isnan(low) else [f"{number(low, 'recall')} to {number(high, 'recall')}"]
+    return "\n".join([*lines, *([f"{some} of {total}"] if total is not None else [])])
 
 
 def _mean_and_sd(row: tuple) -> str:

@@ -24,6 +24,7 @@ from segflow.run.schemas import PROJECT, check
 
 EVALUATION_KEYS = (  # of data sets
     *("evaluated_regions", "surface_tolerance_mm", "distance_penalty_mm", "lesions", "bands"),
+    *("subgroups", "metrics", "boundary_mm"),
 )
 
 # Of data sets: nothing that is computed depends on them.

@@ -36,6 +36,7 @@ PREPARED = {
         "{dataset}/best.json",
         "{dataset}/comparisons.png",
         "{dataset}/metrics.png",
+        "{dataset}/volumes.png",
         "{dataset}/{model}/training.png",
         "run.json",
     ],
