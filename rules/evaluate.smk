@@ -96,6 +96,12 @@ rule summarise_metrics:
             subcategory="Summary",
             labels={"data set": "{dataset}", "table": "subgroups"},
         ),
+        flow=report(
+            "<results>/{dataset}/flow.csv",
+            caption="../workflow/report/flow.rst",
+            category="5. Data",
+            labels={"data set": "{dataset}", "table": "flow of cases"},
+        ),
     log:
         "<logs>/{dataset}/summarise_metrics.log",
     benchmark:
@@ -112,6 +118,7 @@ rule summarise_metrics:
         titles={name: RUN.title(name) for name in RUN.predictors},
         seed=config["seed"],
         bands=lambda wildcards: RUN.datasets[wildcards.dataset].get("bands"),
+        excluded=lambda wildcards: RUN.datasets[wildcards.dataset].get("exclude", {}),
         subgroups=lambda wildcards: RUN.datasets[wildcards.dataset]["subgroups"],
         penalty_mm=distance_penalty_mm,
         published=lambda wildcards: RUN.published.get(wildcards.dataset, {}),

@@ -12,6 +12,7 @@ from segflow.evaluation.detection import (
     lesion_detection,
     structure_detection,
 )
+from segflow.evaluation.flow import case_flow
 from segflow.evaluation.metrics import AREAS, METRICS, VOLUMES
 from segflow.evaluation.subgroups import divide, summarise_subgroups
 from segflow.evaluation.summaries import COUNTS, arrange, penalties_mm, read_metrics, summarise
@@ -54,13 +55,15 @@ def main(
     rule: dict | None,
     penalty_mm: float | None,
     columns: list[str],
+    excluded: dict[str, str],
     publications: dict[str, dict],
     output: dict[str, Path],
 ) -> None:
     """Write the summary of the `tables` of each predictor as CSV, Markdown, LaTeX and HTML.
 
     Beside it go, as CSV, summaries of subgroups, by `columns` of the cases, and tables of what is
-    no mean over cases: the agreement of volumes, and the detection of lesions and of structures.
+    no mean over cases: the agreement of volumes, the detection of lesions and of structures, and
+    the flow of cases, those that were `excluded` (reason by name) included.
 
     Evaluated `regions` have no part in the mean over labels. The `rule` of clinical bands may be
     None. An infinite distance counts as the penalty in penalised means, or as the image's diagonal.
@@ -86,6 +89,7 @@ def main(
         "lesions": lesions,
         "structures": structures,
         "subgroups": subgroups,
+        "flow": case_flow(known, excluded, {split.split: split.cases for split in splits}),
     }
     for name, table in written.items():
         with replacing(output[name]) as path:
@@ -149,6 +153,7 @@ if __name__ == "__main__":
             rule=snakemake.params.bands,
             penalty_mm=snakemake.params.penalty_mm,
             columns=snakemake.params.subgroups,
+            excluded=snakemake.params.excluded,
             publications=snakemake.params.published,
             output={name: Path(path) for name, path in snakemake.output.items()},
         )

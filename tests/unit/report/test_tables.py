@@ -186,10 +186,22 @@ def test_the_summary_is_written_in_every_format(written, tmp_path):
     names = {"csv": "csv", "markdown": "md", "latex": "tex", "html": "html"}
     output = {name: tmp_path / f"summary.{suffix}" for name, suffix in names.items()}
     output |= {
-        name: tmp_path / f"{name}.csv" for name in ("volumes", "lesions", "structures", "subgroups")
+        name: tmp_path / f"{name}.csv"
+        for name in ("volumes", "lesions", "structures", "subgroups", "flow")
     }
     summarise_metrics.main(
-        tables, cases, TITLES, "Title", ["b"], 1, RULE, 40.0, ["sex"], PUBLISHED, output
+        tables,
+        cases,
+        TITLES,
+        "Title",
+        ["b"],
+        1,
+        RULE,
+        40.0,
+        ["sex"],
+        {"z": "an implant"},
+        PUBLISHED,
+        output,
     )
     summary = pd.read_csv(output["csv"], keep_default_na=False, na_values=[""])
     published = summary["published"].notna()
@@ -206,6 +218,9 @@ def test_the_summary_is_written_in_every_format(written, tmp_path):
         assert ("an infinite distance counts as 40.0 mm" in text) == (name != "latex")
     assert output["html"].read_text().count("<table") == 16
     assert 'class="published"' in output["html"].read_text()
+    flow = pd.read_csv(output["flow"]).set_index("step")
+    assert flow.loc["excluded", "reason"] == "an implant"
+    assert flow.loc["found", "n_cases"] == 2 * N_CASES + 1
     subgroups = pd.read_csv(output["subgroups"])
     assert (subgroups["n"] == N_CASES / 2).all()
     found = by_subgroup(subgroups, "sex", "test", TITLES)
@@ -244,9 +259,19 @@ def test_a_predictor_without_validation_cases_has_rows_of_test_cases_only(writte
     tables, cases = written
     whole = pd.read_csv(tables["p"])
     whole[whole["split"] == "test"].to_csv(tables["p"], index=False)
-    names = ("csv", "markdown", "latex", "html", "volumes", "lesions", "structures", "subgroups")
+    names = (
+        "csv",
+        "markdown",
+        "latex",
+        "html",
+        "volumes",
+        "lesions",
+        "structures",
+        "subgroups",
+        "flow",
+    )
     output = {name: tmp_path / name for name in names}
-    summarise_metrics.main(tables, cases, TITLES, "Title", [], 1, RULE, None, [], {}, output)
+    summarise_metrics.main(tables, cases, TITLES, "Title", [], 1, RULE, None, [], {}, {}, output)
     validated, tested = output["markdown"].read_text().split("## Test cases", 1)
     assert "Model P" not in validated
     assert "Model P" in tested
