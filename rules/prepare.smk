@@ -1,8 +1,9 @@
 """From published files to checked cases and cross-validation folds.
 
-In: the raw folder of each data set. Out: nnU-Net's raw folder, `cases.csv`, `problems.csv` and
-`splits.json`, and `splits.csv`, which describes it; of some sets of pictures, `near_duplicates.csv`. Training and test cases are
-converted apart, so that a new test image touches nothing that training depends on.
+In: the raw folder of each data set. Out: nnU-Net's raw folder, `cases.csv`, `problems.csv`,
+`splits.json` and its description `splits.csv`; of some sets of pictures, `near_duplicates.csv`.
+Training and test cases are converted apart, so that a new test image touches nothing that training
+depends on.
 """
 
 

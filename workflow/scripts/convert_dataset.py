@@ -5,9 +5,8 @@ from pathlib import Path
 
 from segflow.datasets.conversion import (
     Target,
-    choose_reader,
     convert_cases,
-    make_dataset_json,
+    describe_for_nnunet,
     missing_labels,
     note_orientations,
     remove_other_cases,
@@ -85,8 +84,7 @@ def main(
         raise_problems(together, str(raw), str(problems), ADVICE)
     remove_other_cases(chosen, part, target)
     if part == "train":
-        reader = choose_reader(converted, folder, dataset["reading"])
-        write_json(folder / "dataset.json", make_dataset_json(dataset, converted, reader))
+        write_json(folder / "dataset.json", describe_for_nnunet(dataset, converted, folder))
     counted = cases_of_part(dataset, raw, rule, part)
     unread = {path for case in counted for path in case.files} - sha256.keys()
     sha256 |= {path: file_sha256(path) for path in unread}

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from segflow.datasets.conversion import choose_reader, make_dataset_json
+from segflow.datasets.conversion import describe_for_nnunet
 from segflow.files.cases import read_cases
 from segflow.files.content import write_json
 from segflow.jobs.logs import logged
@@ -10,9 +10,7 @@ from segflow.jobs.logs import logged
 
 def main(cases: Path, dataset: dict, results: Path, nnunet_name: str, description: Path) -> None:
     """Write the description where nnU-Net expects it, and to `description`."""
-    training = read_cases(cases)
-    reader = choose_reader(training, results / "nnUNet_raw" / nnunet_name, dataset["reading"])
-    made = make_dataset_json(dataset, training, reader)
+    made = describe_for_nnunet(dataset, read_cases(cases), results / "nnUNet_raw" / nnunet_name)
     for folder in ("nnUNet_raw", "nnUNet_preprocessed"):
         write_json(results / folder / nnunet_name / "dataset.json", made)
     write_json(description, made)

@@ -609,6 +609,11 @@ def choose_reader(cases: list[Case], folder: Path, reading: dict) -> str:
     return REORIENTING_READER
 
 
+def describe_for_nnunet(dataset: dict, cases: list[Case], folder: Path) -> dict:
+    """Return ``dataset.json`` of training cases that are converted into `folder`."""
+    return make_dataset_json(dataset, cases, choose_reader(cases, folder, dataset["reading"]))
+
+
 def make_dataset_json(dataset: dict, cases: list[Case], reader: str = READER) -> dict:
     """Return nnU-Net's ``dataset.json`` of a data set.
 
