@@ -22,6 +22,7 @@ from segflow.models.checkpoints import (
     set_aside,
     take_back,
 )
+from segflow.models.learning import lasting_settings
 from segflow.models.loading import check_shared_memory, patch_megabytes, plan_loading
 from segflow.models.progress import read_progress
 
@@ -77,7 +78,12 @@ def training_identity(
         raise ValueError(f"cases of the fold are not preprocessed: {', '.join(missing[:5])}")
     settings = plans["segflow"]
     configuration = plans["configurations"][settings["configuration"]]
-    resumable = {k: v for k, v in settings["training"].items() if k != "checkpoint_minutes"}
+    resumable = lasting_settings(settings["training"])
+    resumable |= {
+        key: settings[key] for key in ("augmentation", "deep_supervision") if key in settings
+    }
+    if "pretrained" in settings:
+        resumable["pretrained"] = settings["pretrained"]["sha256"]
     if n_gpus > 1:
         resumable["n_gpus"] = n_gpus
     data = {name: [keys[name], previous.get(name)] for name in (*fold["train"], *fold["val"])}
