@@ -12,11 +12,15 @@ HEAVY = {"matplotlib", "nnunetv2", "pandas", "sklearn", "statsmodels", "torch"}
 # needs is imported there.
 ALLOWED = {
     "compare_predictors": {"pandas", "statsmodels"},
+    "count_costs": {"nnunetv2", "torch"},
     "extract_fingerprint": {"nnunetv2"},
     "find_near_duplicates": {"matplotlib"},
     "plan_experiment": {"nnunetv2"},
+    "plot_augmentation": {"matplotlib", "torch"},
+    "plot_case_comparison": {"matplotlib", "pandas"},
     "plot_cases": {"matplotlib", "pandas"},
     "plot_comparisons": {"matplotlib", "pandas"},
+    "plot_learning_curves": {"matplotlib", "pandas"},
     "plot_metrics": {"matplotlib", "pandas"},
     "plot_postprocessing": {"matplotlib", "pandas"},
     "plot_preparation": {"matplotlib"},

@@ -1,6 +1,6 @@
 """Figures of the report."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING
@@ -53,12 +53,15 @@ class Panel:
         Label maps by name; the first one is the reference and decides the slice.
     spacing_mm : tuple of float
         Spacing along (z, y, x).
+    notes : dict of str to str
+        What to say below label maps, by their names.
     """
 
     title: str
     channels: dict[str, np.ndarray]
     label_maps: dict[str, np.ndarray]
     spacing_mm: tuple[float, ...]
+    notes: dict[str, str] = field(default_factory=dict)
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -176,6 +179,45 @@ def draw_training(progress: "dict[int, pd.DataFrame]", title: str) -> Figure:
         axes[2].set_ylim(bottom=0)
         axes[0].legend(fontsize=9)
         figure.suptitle(title, fontweight="bold")
+    return figure
+
+
+def draw_learning_curves(progress: "dict[str, list[pd.DataFrame]]") -> Figure:
+    """Draw the scores of several models against their epochs and the time that they took.
+
+    Parameters
+    ----------
+    progress : dict of str to list of DataFrame
+        The ``progress.csv`` of each fold, by the title of the model.
+    """
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(1, 2, figsize=(12, 4.2), sharey=True, layout="constrained")
+        for colour, (title, tables) in zip(_cycle(len(progress)), progress.items(), strict=True):
+            shares = np.linspace(0, 1, 101)
+            scores = np.array(
+                [np.interp(shares, (t["epoch"] + 1) / len(t), t["score_average"]) for t in tables]
+            )
+            seconds = np.mean(
+                [
+                    np.interp(shares, (t["epoch"] + 1) / len(t), t["seconds"].cumsum())
+                    for t in tables
+                ],
+                axis=0,
+            )
+            names = " and ".join(sorted({name for t in tables for name in t["score_name"]}))
+            for axis, place in zip(axes, (100 * shares, seconds), strict=True):
+                axis.plot(place, scores.mean(0), color=colour, label=f"{title} ({names})")
+                axis.fill_between(
+                    place, scores.min(0), scores.max(0), color=colour, alpha=0.2, linewidth=0
+                )
+        axes[0].set_xlabel("percent of the epochs")
+        axes[1].set_xlabel("seconds of a fold")
+        axes[1].set_xscale("log")
+        axes[0].set_ylabel("score, moving average")
+        axes[0].set_ylim(0, 1)
+        figure.legend(
+            *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=9
+        )
     return figure
 
 
@@ -437,8 +479,8 @@ def draw_cases(panels: list[Panel], labels: Labels) -> Figure:
                 if name in panel.label_maps:
                     axis.imshow(_coloured(array[place], colours), aspect=aspect)
                 axis.set_axis_off()
-                if panel is panels[0]:
-                    axis.set_title(name, fontsize=10)
+                above = [*wrap(name, NAME_WIDTH)] if panel is panels[0] else []
+                axis.set_title("\n".join([*above, panel.notes.get(name, "")]).strip(), fontsize=9)
             row[0].text(
                 -0.06,
                 0.5,

@@ -38,6 +38,7 @@ PREPARED = {
         "{dataset}/metrics.png",
         "{dataset}/volumes.png",
         "{dataset}/{model}/training.png",
+        "{dataset}/costs.csv",
         "run.json",
     ],
     "report": ["report.html"],
@@ -81,6 +82,12 @@ def target_files(run: Run, step: str) -> list[str]:
         own = {**values, "predictor": [predictor], "split": run.splits_of(predictor)}
         for pattern in PREDICTED[run.task(predictor)].get(step, ()):
             files += _fill(pattern, own)
+    if step == "figures" and len(run.models) > 1:
+        files += [f"{dataset}/learning_curves.png" for dataset in chosen["dataset"]]
+    if step == "figures" and len(run.predictors) > 1:
+        files += _fill(
+            "{dataset}/case_comparison_{split}.png", {**values, "split": ["val", "test"]}
+        )
     if step == "figures":
         files += [
             f"{dataset}/{model}/augmentation.png"
