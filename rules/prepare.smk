@@ -137,6 +137,7 @@ rule gather_cases:
     params:
         code=code_key("gather_cases"),
         published=lambda wildcards: RUN.part_rule(wildcards.dataset)["published"],
+        subgroups=lambda wildcards: RUN.datasets[wildcards.dataset]["subgroups"],
     script:
         "../workflow/scripts/gather_cases.py"
 
