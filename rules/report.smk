@@ -171,6 +171,44 @@ rule plot_metrics:
         "../workflow/scripts/plot_metrics.py"
 
 
+rule plot_probabilities:
+    """Draw reliability diagrams and FROC curves."""
+    input:
+        calibration="<results>/{dataset}/calibration.csv",
+        reliability="<results>/{dataset}/reliability.csv",
+        froc="<results>/{dataset}/froc.csv",
+        curves="<results>/{dataset}/froc_curves.csv",
+    output:
+        reliability=report(
+            "<results>/{dataset}/reliability.png",
+            caption="../workflow/report/reliability.rst",
+            category="1. Evaluation",
+            subcategory="Probabilities",
+            labels={"data set": "{dataset}", "table": "reliability, picture"},
+        ),
+        froc=report(
+            "<results>/{dataset}/froc.png",
+            caption="../workflow/report/froc.rst",
+            category="1. Evaluation",
+            subcategory="Probabilities",
+            labels={"data set": "{dataset}", "table": "FROC, picture"},
+        ),
+    log:
+        "<logs>/{dataset}/plot_probabilities.log",
+    benchmark:
+        "<benchmarks>/{dataset}/plot_probabilities.tsv"
+    conda:
+        "../envs/segflow.yaml"
+    resources:
+        mem_mb=mem_mb(2000),
+        runtime=minutes(10),
+    params:
+        code=code_key("plot_probabilities"),
+        titles={name: RUN.title(name) for name in RUN.predictors},
+    script:
+        "../workflow/scripts/plot_probabilities.py"
+
+
 rule plot_cases:
     """Show the best, a median and the worst case of a predictor."""
     input:

@@ -24,6 +24,7 @@ ALLOWED = {
     "plot_metrics": {"matplotlib", "pandas"},
     "plot_postprocessing": {"matplotlib", "pandas"},
     "plot_preparation": {"matplotlib"},
+    "plot_probabilities": {"matplotlib", "pandas"},
     "plot_training": {"matplotlib", "pandas"},
     "predict_fold": {"nnunetv2", "torch"},
     "preprocess_cases": {"nnunetv2"},
@@ -32,6 +33,7 @@ ALLOWED = {
     "segment_with_archive": {"nnunetv2", "torch"},
     "select_predictor": {"pandas"},
     "summarise_metrics": {"pandas", "statsmodels"},
+    "summarise_probabilities": {"pandas"},
     "train_fold": {"torch"},
     "transfer_previous_stage": {"nnunetv2"},
 }

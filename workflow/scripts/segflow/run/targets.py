@@ -44,6 +44,8 @@ PREPARED = {
     "report": ["report.html"],
     "discard": ["{dataset}/discarded.csv"],
 }
+# What data sets have that ask for it.
+PROBABILITIES = {"evaluate": ["calibration.csv"], "figures": ["reliability.png", "froc.png"]}
 
 
 def target_files(run: Run, step: str) -> list[str]:
@@ -99,6 +101,12 @@ def target_files(run: Run, step: str) -> list[str]:
             f"{name}/preparation.png"
             for name in chosen["dataset"]
             if "mammography" in run.datasets[name]["reading"]
+        ]
+    if step in ("evaluate", "figures"):
+        files += [
+            f"{dataset}/{name}"
+            for dataset in filter(run.measures_probabilities, chosen["dataset"])
+            for name in PROBABILITIES[step]
         ]
     if step in ("evaluate", "figures") and len(run.datasets) > 1:
         files.append("ranking.csv")
