@@ -73,6 +73,7 @@ rule make_model_plans:
     params:
         code=code_key("make_model_plans"),
         model=lambda wildcards: RUN.planned(wildcards.model),
+        classified=lambda wildcards: RUN.classified(wildcards.dataset, wildcards.model),
         seed=config["seed"],
         results=results_folder,
         nnunet_name=nnunet_name,

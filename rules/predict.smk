@@ -51,3 +51,26 @@ rule predict_fold:
         " --preprocessing {params.preprocessing} {params.previous:q} --device {params.device}"
         " --gpu-share {params.gpu_share} --threads {threads} --folder {params.folder:q}"
         " --manifest {output.manifest:q} >> {log:q} 2> >(tee -a {log:q} >&2)"
+
+
+rule collect_classes:
+    """Gather the class probabilities of a fold's cases, of a model with a head."""
+    input:
+        manifest="<results>/{dataset}/{model}/probabilities/fold_{fold}_{split}.csv",
+    output:
+        table="<results>/{dataset}/{model}/classes/fold_{fold}_{split}.csv",
+    log:
+        "<logs>/{dataset}/{model}/collect_classes/{fold}_{split}.log",
+    benchmark:
+        "<benchmarks>/{dataset}/{model}/collect_classes/{fold}_{split}.tsv"
+    conda:
+        "../envs/segflow.yaml"
+    resources:
+        mem_mb=mem_mb(1000),
+        runtime=minutes(10),
+    params:
+        code=code_key("collect_classes"),
+        classes=lambda wildcards: RUN.datasets[wildcards.dataset]["classes"],
+        folder=subpath(input.manifest, strip_suffix=".csv"),
+    script:
+        "../workflow/scripts/collect_classes.py"

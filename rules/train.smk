@@ -44,6 +44,9 @@ rule train_fold:
         splits="<results>/{dataset}/splits.json",
         preprocessed=preprocessed_cases,
         previous=previous_stage,
+        classes=lambda wildcards: (
+            "<results>/{dataset}/cases/train.csv" if "head" in RUN.models[wildcards.model] else []
+        ),
     output:
         manifest="<results>/{dataset}/{model}/fold_{fold}/training.json",
         progress="<results>/{dataset}/{model}/fold_{fold}/progress.csv",
@@ -71,11 +74,12 @@ rule train_fold:
         gpu_share=lambda wildcards, input: RUN.models[wildcards.model]["gpu_share"],
         fresh=lambda wildcards, input: "--fresh" if config["fresh"] else "",
         previous=lambda wildcards, input: ["--previous", input.previous] if input.previous else [],
+        classes=lambda wildcards, input: ["--cases", input.classes] if input.classes else [],
     shell:
         ": > {log:q}; "
         "python -m train_fold --plans {input.plans:q} --nnunet-name {params.nnunet_name}"
         " --results {params.results:q} --splits {input.splits:q} --fold {wildcards.fold}"
-        " --preprocessed {input.preprocessed:q} {params.previous:q} --device {params.device}"
-        " --n-gpus {params.n_gpus} --gpu-share {params.gpu_share} --threads {threads}"
+        " --preprocessed {input.preprocessed:q} {params.previous:q} {params.classes:q}"
+        " --device {params.device} --n-gpus {params.n_gpus} --gpu-share {params.gpu_share} --threads {threads}"
         " --memory-mb {resources.mem_mb} --manifest {output.manifest:q}"
         " --progress {output.progress:q} {params.fresh} >> {log:q} 2> >(tee -a {log:q} >&2)"

@@ -12,13 +12,14 @@ def main(
     pretrained: Path | None,
     name: str,
     model: dict,
+    classified: dict,
     seed: int,
     plans: Path,
     nnunet_plans: Path,
 ) -> None:
     """Write the plans of the model `name` to `plans` and where nnU-Net expects them."""
     sha256 = file_sha256(pretrained) if pretrained else None
-    made = make_model_plans(read_own_json(base), name, model, seed, sha256)
+    made = make_model_plans(read_own_json(base), name, model, seed, sha256, classified)
     write_json(nnunet_plans, made)
     write_json(plans, made)
 
@@ -32,6 +33,7 @@ if __name__ == "__main__":
             pretrained=Path(snakemake.input.pretrained) if snakemake.input.pretrained else None,
             name=model_name,
             model=snakemake.params.model,
+            classified=snakemake.params.classified,
             seed=snakemake.params.seed,
             plans=Path(snakemake.output.plans),
             nnunet_plans=nnunet_folder / snakemake.params.nnunet_name / f"{model_name}.json",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from segflow.files.cases import read_cases
 from segflow.files.content import read_own_json, setting_damage_aside, write_json
 from segflow.files.manifests import read_finished
 from segflow.jobs.devices import choose_device, may_lease
@@ -23,6 +24,7 @@ from segflow.models.training import (
     check_n_gpus,
     describe_training,
     fold_folder,
+    number_classes,
     train_fold,
     training_identity,
     use_threads,
@@ -39,6 +41,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--fold", type=read_fold, required=True)
     parser.add_argument("--preprocessed", type=Path, required=True, help="table of cases")
     parser.add_argument("--previous", type=Path, help="table of the previous stage's cases")
+    parser.add_argument("--cases", type=Path, help="table of cases, whose classes a head learns")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--n-gpus", type=int, default=1, help="GPUs that share a batch")
     parser.add_argument("--gpu-share", type=int, default=1, help="such jobs that fit on a GPU")
@@ -69,7 +72,11 @@ def _train(options: argparse.Namespace, plans: dict, fold: dict, folder: Path) -
     previous = {}
     if options.previous:
         previous = read_finished(options.previous, data / f"{plans['plans_name']}_previous", cases)
-    identity = training_identity(plans, fold, keys, previous, options.n_gpus)
+    classes = None
+    if options.cases:
+        named = {case.case: case.class_label for case in read_cases(options.cases)}
+        classes = number_classes(fold, named, plans["segflow"]["head"]["classes"])
+    identity = training_identity(plans, fold, keys, previous, options.n_gpus, classes)
     device = choose_device(options.device)
     if options.n_gpus > 1 and torch.cuda.device_count() < options.n_gpus:
         raise RuntimeError(
@@ -93,6 +100,7 @@ def _train(options: argparse.Namespace, plans: dict, fold: dict, folder: Path) -
             plans,
             options.fold,
             identity,
+            classes or {},
             device,
             options.n_gpus,
         )

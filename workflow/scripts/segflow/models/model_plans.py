@@ -10,8 +10,8 @@ from segflow.models.networks import NNUNET, as_architecture, check_patch, fit_pa
 
 # What plans hold of a model's description (``config/models``).
 PLANNED = (
-    *("configuration", "previous_model", "overrides", "network", "training", "augmentation"),
-    "prediction",
+    *("configuration", "previous_model", "overrides", "network", "head", "training"),
+    *("augmentation", "prediction"),
 )
 
 
@@ -31,7 +31,12 @@ def resolve_configuration(plans: dict, name: str) -> dict:
 
 
 def make_model_plans(
-    base: dict, name: str, model: dict, seed: int, pretrained: str | None = None
+    base: dict,
+    name: str,
+    model: dict,
+    seed: int,
+    pretrained: str | None = None,
+    classified: dict[str, Any] | None = None,
 ) -> dict:
     """Return the plans of a model.
 
@@ -47,6 +52,9 @@ def make_model_plans(
         Seed of the run.
     pretrained : str, optional
         SHA-256 of the weights that training starts from.
+    classified : dict, optional
+        For a model with a head, what it is put on: ``classes``, their names; ``outputs``, the
+        outputs of the network that are the structure which it looks at, and ``has_regions``.
 
     Returns
     -------
@@ -81,6 +89,8 @@ def make_model_plans(
         "training": model["training"],
         "prediction": model["prediction"],
     }
+    if "head" in model:
+        plans["segflow"]["head"] = model["head"] | classified
     if "augmentation" in model:
         plans["segflow"]["augmentation"] = model["augmentation"]
     if "deep_supervision" in network:

@@ -32,6 +32,8 @@ class Network:
         From options to the number that each axis of a patch must be a multiple of.
     least : int
         Smallest patch along each axis, in voxels.
+    stages : tuple of str
+        Modules whose outputs are the stages of the encoder, for a head; empty without such.
     """
 
     title: str
@@ -39,6 +41,11 @@ class Network:
     options: dict[str, dict] = field(default_factory=dict)
     divisor: Callable[[dict[str, Any]], int] = lambda options: 1
     least: int = 8
+    stages: tuple[str, ...] = ()
+
+
+ENCODER = ("encoder",)  # as nnU-Net and segmentation-models-pytorch call it
+DOWN = ("down_1", "down_2", "down_3", "down_4")
 
 
 def _features(*default: int, least: int = 2, most: int = 8) -> dict:
@@ -63,9 +70,9 @@ def _halvings(options: dict[str, Any]) -> int:
 
 NETWORKS = {
     "unet_s2": Network(
-        "U-Net, bilinear upsampling", (2, 3), _unet_options("linear"), lambda _: 16, 32
+        "U-Net, bilinear upsampling", (2, 3), _unet_options("linear"), lambda _: 16, 32, DOWN
     ),
-    "unet_s3": Network("U-Net", (2, 3), _unet_options("transposed"), lambda _: 16, 32),
+    "unet_s3": Network("U-Net", (2, 3), _unet_options("transposed"), lambda _: 16, 32, DOWN),
     "attention_unet": Network(
         "Attention U-Net",
         (2, 3),
@@ -86,14 +93,15 @@ NETWORKS = {
         _halvings,
         32,
     ),
-    "unetpp_resnet34": Network("U-Net++, ResNet-34", (2,), {}, lambda _: 32, 32),
-    "unet_vgg16": Network("U-Net, VGG-16", (2,), {}, lambda _: 32, 32),
+    "unetpp_resnet34": Network("U-Net++, ResNet-34", (2,), {}, lambda _: 32, 32, ENCODER),
+    "unet_vgg16": Network("U-Net, VGG-16", (2,), {}, lambda _: 32, 32, ENCODER),
     "pspnet": Network(
         "PSPNet",
         (2,),
         {"encoder": {"enum": ["resnet34", "resnet50"], "default": "resnet50"}},
         lambda _: 8,
         48,
+        ENCODER,
     ),
     "encoder_decoder": Network(
         "Encoder-decoder without skip connections",
@@ -115,6 +123,7 @@ NETWORKS = {
         },
         lambda options: 2 ** (len(options["blocks"]) - 1),
         16,
+        ("down_layers",),
     ),
     "swin_unetr": Network(
         "Swin UNETR",
@@ -122,6 +131,7 @@ NETWORKS = {
         {"features": {"type": "integer", "minimum": 12, "multipleOf": 12, "default": 24}},
         lambda _: 32,
         64,
+        ("swinViT",),
     ),
     "mednext": Network(
         "MedNeXt",
@@ -185,6 +195,11 @@ def check_network(description: dict[str, Any], configuration: str, where: str) -
             f"{where}: network.deep_supervision goes with {NNUNET}; {name} has one output"
         )
     return {key: rules["default"] for key, rules in network.options.items()} | options
+
+
+def stages_of(name: str) -> tuple[str, ...]:
+    """Return the modules of a network's encoder that a head can be put on."""
+    return ENCODER if name == NNUNET else NETWORKS[name].stages
 
 
 def check_patch(name: str, options: dict[str, Any], patch: list[int], what: str) -> None:

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,11 +17,13 @@ from segflow.files.content import (
     content_key,
     file_sha256,
     read_own_json,
+    write_json,
 )
 from segflow.files.ledger import Ledger
 from segflow.files.words import counted
 from segflow.images.orientation import reorient
 from segflow.images.probabilities import save_probabilities
+from segflow.models.heads import WithHead, case_probabilities
 from segflow.models.preprocessing import (
     NNUNET_ORIENTATION,
     load_preprocessed,
@@ -252,11 +254,14 @@ def predict_fold(
         return
     predictor = load()
 
-    def export(logits: torch.Tensor, properties: dict, case: str) -> None:
-        path = target / f"{case}.b2nd"
+    def export(logits: torch.Tensor, properties: dict, case: str, classes: list[float]) -> None:
+        files = [target / f"{case}.b2nd"]
         probabilities = to_probabilities(predictor, logits, properties, threads)
-        save_probabilities(path, probabilities, not predictor.label_manager.has_regions)
-        ledger.enter(case, keys[case], [path])
+        save_probabilities(files[0], probabilities, not predictor.label_manager.has_regions)
+        if classes:
+            files.append(class_file(target, case))
+            write_json(files[1], classes)
+        ledger.enter(case, keys[case], files)
 
     with _exporting(predictor.device, threads) as submit:
         for case in tqdm(waiting, desc="predict", unit="case", mininterval=5):
@@ -265,7 +270,20 @@ def predict_fold(
                 path = str(previous / f"{case}.b2nd")
                 segmentation = blosc2.open(path, mode="r", dparams={"nthreads": 1})[:]
                 data = add_previous_stage(data, segmentation, predictor)
-            with first_said(predictor, data, len(waiting)) if case == waiting[0] else nullcontext():
+            said = (
+                first_said(predictor, data, len(waiting)) if case == waiting[0] else nullcontext()
+            )
+            with said, _collecting(predictor.network) as collected:
                 logits = predictor.predict_logits_from_preprocessed_data(torch.from_numpy(data))
-            logits = logits.cpu()
-            submit(export, logits, properties, case)
+            classes = case_probabilities(collected) if collected else []
+            submit(export, logits.cpu(), properties, case, classes)
+
+
+def class_file(folder: Path, case: str) -> Path:
+    """Return the file of a case's class probabilities, beside those of its voxels."""
+    return folder / f"{case}_classes.json"
+
+
+def _collecting(network: torch.nn.Module) -> AbstractContextManager[list]:
+    """Collect what the head of a network says of each window, if it has one."""
+    return network.collecting() if isinstance(network, WithHead) else nullcontext([])

@@ -20,6 +20,8 @@ COLUMNS = [
 # Columns as they were called when there was one score only.
 FORMER = {"pseudo_dice": "score", "ema_pseudo_dice": "score_average"}
 FORMER_NAME = "pseudo Dice"
+# Columns of a training with a head, after which come ``recall_CLASS`` of each class.
+CLASS_COLUMNS = ["class_loss", "val_class_loss", "entropy"]
 PACE_SECONDS = 10.0
 
 Row = dict[str, str]
@@ -40,12 +42,17 @@ def read_progress(path: Path) -> list[Row]:
         for row in found
         if None not in row and None not in row.values()
     ]
-    return [{name: row[name] for name in COLUMNS} for row in rows]
+    return [{name: row[name] for name in (*COLUMNS, *_further(row))} for row in rows]
+
+
+def _further(row: Row) -> list[str]:
+    """Return the columns of a training with a head that a row has."""
+    return [name for name in row if name in CLASS_COLUMNS or name.startswith("recall_")]
 
 
 def write_progress(path: Path, rows: list[Row]) -> None:
     """Write the rows of a training, atomically."""
-    write_rows(path, rows, COLUMNS)
+    write_rows(path, rows, [*COLUMNS, *_further(rows[-1] if rows else {})])
 
 
 def enter_epoch(path: Path, values: dict[str, float | str]) -> None:

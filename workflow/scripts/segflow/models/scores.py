@@ -41,3 +41,36 @@ def moving_average(scores: Sequence[float]) -> float:
         elif not np.isnan(score):
             average = MEMORY * average + (1 - MEMORY) * score
     return average
+
+
+def describe_classes(outputs: Sequence[dict], names: Sequence[str]) -> dict[str, float]:
+    """Return how well an epoch's validation patches are told apart.
+
+    Parameters
+    ----------
+    outputs : sequence of dict
+        For each batch ``class_loss``, and of the patches that count ``classes`` and
+        ``class_probabilities``.
+    names : sequence of str
+        Names of the classes.
+
+    Returns
+    -------
+    dict of str to float
+        Mean class loss; entropy of the classes that are predicted, from 0, one class only, to 1,
+        all as often; recall of each class. NaN without patches that count.
+    """
+    classes = np.array([number for output in outputs for number in output["classes"]], int)
+    rows = [row for output in outputs for row in output["class_probabilities"]]
+    predicted = np.array([int(np.argmax(row)) for row in rows], int)
+    shares = np.bincount(predicted, minlength=len(names)) / max(1, len(predicted))
+    used = shares[shares > 0]
+    entropy = float(-(used * np.log(used)).sum() / np.log(len(names)))
+    found = {
+        "val_class_loss": float(np.mean([output["class_loss"] for output in outputs])),
+        "entropy": entropy if len(predicted) else float("nan"),
+    }
+    for number, name in enumerate(names):
+        own = predicted[classes == number]
+        found[f"recall_{name}"] = float((own == number).mean()) if len(own) else float("nan")
+    return found

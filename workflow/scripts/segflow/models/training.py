@@ -47,6 +47,7 @@ def training_identity(
     keys: dict[str, str],
     previous: dict[str, str],
     n_gpus: int = 1,
+    classes: dict[str, int] | None = None,
 ) -> dict[str, str]:
     """Return keys of everything that a training is made from.
 
@@ -62,6 +63,8 @@ def training_identity(
         Key of the previous stage's segmentation of each case; empty without a cascade.
     n_gpus : int
         Number of GPUs that share each batch.
+    classes : dict of str to int, optional
+        Number of the class of each case that has one, for a model with a head.
 
     Returns
     -------
@@ -82,11 +85,17 @@ def training_identity(
     resumable |= {
         key: settings[key] for key in ("augmentation", "deep_supervision") if key in settings
     }
+    if "head" in settings:  # names change nothing
+        head = {key: value for key, value in settings["head"].items() if key != "structure"}
+        resumable["head"] = head | {"classes": len(head["classes"])}
     if "pretrained" in settings:
         resumable["pretrained"] = settings["pretrained"]["sha256"]
     if n_gpus > 1:
         resumable["n_gpus"] = n_gpus
-    data = {name: [keys[name], previous.get(name)] for name in (*fold["train"], *fold["val"])}
+    names = (*fold["train"], *fold["val"])
+    data: dict = {name: [keys[name], previous.get(name)] for name in names}
+    if classes is not None:
+        data = {name: [*data[name], classes.get(name)] for name in names}
     return {
         "data": content_key(data),
         "split": content_key(fold),
@@ -148,6 +157,7 @@ def run_trainer(
     plans: dict,
     fold: int | str,
     identity: dict,
+    classes: dict[str, int],
     start: Path | None,
     device: torch.device,
 ) -> None:
@@ -160,6 +170,7 @@ def run_trainer(
         nnunet_name, settings["configuration"], fold, TRAINER, settings["model"], device=device
     )
     trainer.identity = identity
+    trainer.classes = classes
     if start is not None:
         trainer.load_checkpoint(str(start))
     if device.type == "cuda":
@@ -173,6 +184,7 @@ def train_fold(
     plans: dict,
     fold: int | str,
     identity: dict,
+    classes: dict[str, int],
     device: torch.device,
     n_gpus: int = 1,
 ) -> Path:
@@ -199,12 +211,50 @@ def train_fold(
         set_aside(folder)
     else:
         print(f"{start}: training goes on from here", flush=True)
-    arguments = (nnunet_name, plans, fold, identity, start)
+    arguments = (nnunet_name, plans, fold, identity, classes, start)
     if n_gpus > 1:
         run_ranks(n_gpus, "nccl", run_trainer, arguments)
     else:
         run_trainer(*arguments, device)
     return folder
+
+
+def number_classes(
+    fold: dict[str, list[str]], classes: dict[str, str], known: list[str]
+) -> dict[str, int]:
+    """Return the number of the class of each case that has one, if a fold can teach all classes.
+
+    Parameters
+    ----------
+    fold : dict
+        Case names under ``train`` and ``val``.
+    classes : dict of str to str
+        Class of each case, empty where it has none.
+    known : list of str
+        Classes of the data set.
+
+    Raises
+    ------
+    ValueError
+        If a case has an unknown class, or no training case has one of them.
+    """
+    numbers = {}
+    for name in (*fold["train"], *fold["val"]):
+        if not classes[name]:
+            continue
+        if classes[name] not in known:
+            raise ValueError(
+                f"cases.csv: case {name!r} has the class {classes[name]!r}; known: "
+                f"{', '.join(known)}"
+            )
+        numbers[name] = known.index(classes[name])
+    taught = {classes[name] for name in fold["train"]}
+    if missing := [name for name in known if name not in taught]:
+        raise ValueError(
+            f"no training case of the fold has the class {', '.join(missing)}; a head needs cases "
+            "of every class in every fold: fewer folds, or other classes of the data set"
+        )
+    return numbers
 
 
 def warn_of_large_batch(plans: dict) -> None:

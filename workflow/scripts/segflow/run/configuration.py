@@ -136,6 +136,22 @@ class Run:
                 "cross-validated"
             )
 
+    def _check_head(self, name: str, head: dict) -> None:
+        """Check that every data set has classes, and the structure that a head looks at."""
+        for dataset, described in self.datasets.items():
+            if len(described.get("classes", [])) < 2:
+                raise ValueError(
+                    f"config/models/{name}.yaml: a head needs two classes or more, but "
+                    f"config/datasets/{dataset}.yaml has {described.get('classes', 'none')}"
+                )
+            known = list(foreground(described["labels"]))
+            for label in head.get("structure", []):
+                if label not in known:
+                    raise ValueError(
+                        f"config/models/{name}.yaml: head.structure: {dataset} has no label "
+                        f"{label!r}; known: {', '.join(known)}"
+                    )
+
     def _check_gpus(self, name: str, model: dict) -> None:
         """Check that a training on several GPUs can be; its plans may refuse it later."""
         n_gpus, device = model["n_gpus"], self.config["device"]
@@ -310,6 +326,24 @@ class Run:
         """Return what the plans of a model hold of its description."""
         described = self.models[model]
         return {key: described[key] for key in PLANNED if key in described}
+
+    def classified(self, dataset: str, model: str) -> dict[str, Any]:
+        """Return which classes a model tells apart, and by which outputs; nothing without a head.
+
+        Outputs of a network are labels by their values, or regions by their places.
+        """
+        if "head" not in self.models[model]:
+            return {}
+        described = self.datasets[dataset]
+        labels = described["labels"]
+        has_regions = any(isinstance(value, list) for value in labels.values())
+        names = list(foreground(labels))
+        chosen = self.models[model]["head"].get("structure", names)
+        return {
+            "classes": described["classes"],
+            "outputs": [names.index(name) if has_regions else labels[name] for name in chosen],
+            "has_regions": has_regions,
+        }
 
     def measured(self, dataset: str) -> Labels:
         """Return the labels and regions that are evaluated."""

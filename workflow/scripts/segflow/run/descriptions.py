@@ -11,7 +11,7 @@ from segflow.datasets import converters
 from segflow.files.labels import foreground, foreground_values, ignored_value
 from segflow.models.augmentations import BUILT_IN, check_augmentation
 from segflow.models.learning import check_training
-from segflow.models.networks import NNUNET, check_network, check_patch
+from segflow.models.networks import NETWORKS, NNUNET, check_network, check_patch, stages_of
 from segflow.run.schemas import PROJECT, check, read_yaml
 
 CONVERTERS = Path(converters.__file__).parent
@@ -159,6 +159,11 @@ def check_model(model: dict, where: str) -> None:
             f"{network['name']} are in network.options"
         )
     _check_resize(model, where)
+    if "head" in model and not stages_of(network["name"]):
+        able = ", ".join([NNUNET, *sorted(name for name in NETWORKS if stages_of(name))])
+        raise ValueError(
+            f"{where}: head: {network['name']} has no encoder with stages; allowed are {able}"
+        )
     if "pretrained" in network and not Path(network["pretrained"]).is_file():
         raise FileNotFoundError(
             f"{where}: network.pretrained: {network['pretrained']}: no such file; weights are "

@@ -9,9 +9,11 @@ import os
 import signal
 import sys
 import time
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,10 +36,16 @@ from segflow.models.checkpoints import (  # noqa: E402
     seed_everything,
     write_checkpoint,
 )
-from segflow.models.networks import NNUNET, network_of  # noqa: E402
+from segflow.models.heads import (  # noqa: E402
+    HeadedLoss,
+    WithHead,
+    balanced,
+    classes_of_patches,
+)
+from segflow.models.networks import NNUNET, network_of, stages_of  # noqa: E402
 from segflow.models.optimization import make_optimizer, make_schedule  # noqa: E402
 from segflow.models.progress import Pace, describe_epoch, enter_epoch  # noqa: E402
-from segflow.models.scores import NAMES, epoch_scores, moving_average  # noqa: E402
+from segflow.models.scores import NAMES, describe_classes, epoch_scores, moving_average  # noqa: E402
 from segflow.models.stopping import Patience  # noqa: E402
 
 ANNOUNCE_SECONDS = 20
@@ -88,6 +96,7 @@ class SegflowTrainer(nnUNetTrainer):
                 self.preprocessed_dataset_folder_base, f"{self.plans_manager.plans_name}_previous"
             )
         self.identity: dict = {}
+        self.classes: dict[str, int] = {}  # of the cases that have one, for a head
         self.last_checkpoint = self.last_announcement = time.monotonic()
         self.requested_stop: int | None = None
         self.restored: dict = {}
@@ -118,13 +127,21 @@ class SegflowTrainer(nnUNetTrainer):
         name, options = network_of(configuration_manager.configuration["architecture"])
         channels = num_input_channels, num_output_channels
         if name == NNUNET:
-            return nnUNetTrainer.build_network_architecture(
+            network = nnUNetTrainer.build_network_architecture(
                 plans_manager, configuration_manager, *channels, enable_deep_supervision
             )
-        # Imported here: the libraries of networks take seconds.
-        from segflow.models.network_builders import build_network
+        else:
+            # Imported here: the libraries of networks take seconds.
+            from segflow.models.network_builders import build_network
 
-        return build_network(name, options, len(configuration_manager.patch_size), *channels)
+            patch = configuration_manager.patch_size
+            network = build_network(name, options, len(patch), *channels)
+        head = plans_manager.plans.get("segflow", {}).get("head")
+        if head is None:
+            return network
+        return WithHead(
+            network, stages_of(name), num_input_channels, configuration_manager.patch_size, head
+        )
 
     def set_deep_supervision_enabled(self, enabled: bool):
         """Switch the outputs of lower resolution on or off, where the network has any."""
@@ -163,11 +180,32 @@ class SegflowTrainer(nnUNetTrainer):
         """Return optimizer and schedule by the names that the model says, or nnU-Net's own."""
         if not self.training:
             return super().configure_optimizers()
-        optimizer = make_optimizer(self.training, self.network.parameters())
+        optimizer = make_optimizer(self.training, self._parameters())
         scores = partial(self._scores, self.logger)
         return optimizer, make_schedule(self.training, optimizer, self.num_epochs, scores)
 
+    def _parameters(self) -> Any:
+        """Return what is optimized: the head in a group of its own, whose rate is a multiple."""
+        if self.head is None:
+            return self.network.parameters()
+        own = list(self._plain_network().head.parameters())
+        ids = set(map(id, own))
+        others = [value for value in self.network.parameters() if id(value) not in ids]
+        return [{"params": others}, {"params": own, "factor": self.head["rate_factor"]}]
+
     def _build_loss(self):
+        """Return the loss of the segmentation, and of the classes if there is a head."""
+        segmentation = self._build_segmentation_loss()
+        if self.head is None:
+            return segmentation
+        weights = torch.ones(len(self.head["classes"]))
+        if self.head["weighted"]:
+            counts = Counter(self.classes.get(case) for case in self.do_split()[0])
+            shares = [counts[number] for number in range(len(weights))]
+            weights = sum(shares) / (len(weights) * torch.tensor(shares, dtype=torch.float32))
+        return HeadedLoss(segmentation, self.head, weights)
+
+    def _build_segmentation_loss(self):
         """Return the loss that the model says, or nnU-Net's own."""
         theirs = super()._build_loss()
         terms = self.training.get("loss")
@@ -210,6 +248,61 @@ class SegflowTrainer(nnUNetTrainer):
 
         return with_transforms(pipeline, self.augmentation["transforms"])
 
+    # The head
+
+    @property
+    def head(self) -> dict | None:
+        """The key ``head`` of the plans."""
+        return self.settings.get("head")
+
+    def get_tr_and_val_datasets(self):
+        """Return the cases of training, those of rare classes repeated, and of validation."""
+        training, validation = super().get_tr_and_val_datasets()
+        if self.head is not None and self.head["balanced"]:
+            training.identifiers = balanced(training.identifiers, self.classes)
+        return training, validation
+
+    def _say_classes(self, batch: dict) -> None:
+        """Tell the loss the class of each patch that counts."""
+        target = batch["target"]
+        self.loss.known = classes_of_patches(
+            batch["keys"],
+            target[0] if isinstance(target, list) else target,
+            self.head["outputs"],
+            self.head["has_regions"],
+            self.classes,
+            self.head["least_voxels"],
+        )
+
+    def _head_weight(self) -> float:
+        """Return the weight of the class loss in this epoch."""
+        done = self.current_epoch / self.num_epochs - self.head["begin"]
+        if done < 0:
+            return 0.0
+        rising = done / self.head["warm_up"] if self.head["warm_up"] else 1.0
+        return self.head["weight"] * min(1.0, rising)
+
+    def validation_step(self, batch: dict) -> dict:
+        """Validate on a batch; with a head, its classes, too."""
+        if self.head is None:
+            return super().validation_step(batch)
+        self._say_classes(batch)
+        with self._plain_network().collecting() as collected:
+            result = super().validation_step(batch)
+        logits = torch.cat([logits for logits, _ in collected]).float().cpu()
+        known = self.loss.known
+        counts = known >= 0
+        result["class_loss"] = np.full(1, self.loss.classification(logits).item())
+        result["classes"] = known[counts].tolist()
+        result["class_probabilities"] = logits[counts].softmax(1).tolist()
+        return result
+
+    def on_validation_epoch_end(self, val_outputs: list[dict]):
+        """Sum up an epoch; with a head, how well it tells the classes apart."""
+        super().on_validation_epoch_end(val_outputs)
+        if self.head is not None:
+            self.class_report = describe_classes(val_outputs, self.head["classes"])
+
     # The loop
 
     def run_training(self):
@@ -250,11 +343,16 @@ class SegflowTrainer(nnUNetTrainer):
             if getattr(self.lr_scheduler, "each_iteration", False):
                 done = iteration / self.num_iterations_per_epoch
                 self.lr_scheduler.step(self.current_epoch + done)
+            if self.head is not None:
+                self.loss.weight = self._head_weight()
+                self._scale_rates()
             losses.append(self._train_on(next(self.dataloader_train), iteration))
             if self.local_rank == 0:
                 self.pace.step()
             self._checkpoint_if_due(losses)
         self.on_train_epoch_end(losses)
+        if self.head is not None:
+            self.train_class_loss = float(np.mean([loss["class_loss"] for loss in losses]))
         with torch.no_grad():
             self.on_validation_epoch_start()
             outputs = [
@@ -276,13 +374,22 @@ class SegflowTrainer(nnUNetTrainer):
             from segflow.models.transforms import mix
 
             mix(batch, **self.augmentation["mixing"])
+        if self.head is not None:
+            self._say_classes(batch)
         result = self.train_step(batch)
+        if self.head is not None:
+            result["class_loss"] = np.full(1, self.loss.class_loss)
         if not np.isfinite(result["loss"]):
             self._give_up(
                 f"the loss of iteration {iteration + 1} is {result['loss']}, on patches of "
                 f"{', '.join(sorted({str(case) for case in batch['keys']}))}"
             )
         return result
+
+    def _scale_rates(self) -> None:
+        """Bring the head's learning rate to its multiple of what the schedule says."""
+        first, own = self.optimizer.param_groups
+        own["lr"] = first["lr"] * own["factor"]
 
     def _give_up(self, what: str) -> None:
         raise FloatingPointError(
@@ -351,6 +458,8 @@ class SegflowTrainer(nnUNetTrainer):
             "learning_rate": self.logger.get_value("lrs", step=-1),
             "seconds": time.monotonic() - self.epoch_start,
         }
+        if self.head is not None:
+            values |= {"class_loss": self.train_class_loss, **self.class_report}
         enter_epoch(Path(self.output_folder, "progress.csv"), values)
         line = describe_epoch(self.name, self.num_epochs, values)
         self.print_to_log_file(line, also_print_to_console=False)
