@@ -37,6 +37,38 @@ rule plot_training:
         "../workflow/scripts/plot_training.py"
 
 
+rule plot_augmentation:
+    """Show patches before and after a model's augmentation."""
+    input:
+        plans="<results>/{dataset}/{model}/plans.json",
+        splits="<results>/{dataset}/splits.json",
+        preprocessed=preprocessed_cases,
+        previous=previous_stage,
+    output:
+        figure=report(
+            "<results>/{dataset}/{model}/augmentation.png",
+            caption="../workflow/report/augmentation.rst",
+            category="4. Training",
+            labels={"data set": "{dataset}", "model": "{model}, what it sees"},
+        ),
+    log:
+        "<logs>/{dataset}/{model}/plot_augmentation.log",
+    benchmark:
+        "<benchmarks>/{dataset}/{model}/plot_augmentation.tsv"
+    conda:
+        "../envs/segflow.yaml"
+    resources:
+        mem_mb=mem_mb(8000),
+        runtime=minutes(30),
+    params:
+        code=code_key("plot_augmentation"),
+        nnunet_name=nnunet_name,
+        fold=lambda wildcards: RUN.folds_of(wildcards.model)[0],
+        results=results_folder,
+    script:
+        "../workflow/scripts/plot_augmentation.py"
+
+
 rule plot_metrics:
     """Draw box plots of the Dice of every predictor and label, and the agreement of volumes."""
     input:

@@ -81,6 +81,12 @@ def target_files(run: Run, step: str) -> list[str]:
         own = {**values, "predictor": [predictor], "split": run.splits_of(predictor)}
         for pattern in PREDICTED[run.task(predictor)].get(step, ()):
             files += _fill(pattern, own)
+    if step == "figures":
+        files += [
+            f"{dataset}/{model}/augmentation.png"
+            for dataset, model in product(chosen["dataset"], chosen["model"])
+            if run.models[model]["training"]["augmentation"] != "none"
+        ]
     if step in ("convert", "figures"):
         files += [
             f"{name}/preparation.png"

@@ -75,6 +75,10 @@ class SegflowTrainer(nnUNetTrainer):
         self.initial_lr = training.get("learning_rate", self.initial_lr)
         self.weight_decay = training.get("weight_decay", self.weight_decay)
         self.augmentation = self._augmentation()
+        configured = self.configuration_manager.configuration
+        if configured.get("resize") == configured["patch_size"]:
+            # Whole images: a patch around their foreground would be half beside them.
+            self.oversample_foreground_percent = 0.0
         self.patience = Patience(training.get("patience", 0))
         self.checkpoint_seconds = 60 * training.get("checkpoint_minutes", 5)
         self.compiled = training.get("compile", True)
