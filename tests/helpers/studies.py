@@ -1,8 +1,7 @@
 """Raw folders, small but of the exact layout, for the configurations of `config/studies`."""
 
+from collections.abc import Iterable
 from pathlib import Path
-
-import yaml
 
 from inbreast import make_inbreast
 from layouts import LAYOUTS, copy_busi
@@ -10,7 +9,7 @@ from project import ROOT
 
 STUDIES = {path.stem: path for path in sorted((ROOT / "config/studies").glob("*.yaml"))}
 # A tenth of each class is held out.
-BUSI = {"benign": 20, "malignant": 14, "normal": 12}
+BUSI = {"benign": 20, "malignant": 22, "normal": 14}
 # Mammograms must be large enough for a hundred erosions of the breast.
 MAKERS = {
     **LAYOUTS,
@@ -19,10 +18,10 @@ MAKERS = {
 }
 
 
-def make_raw_folders(study: str, folder: Path) -> dict[str, str]:
-    """Make the raw data of a study, and return the folder of each data set."""
+def make_raw_folders(datasets: Iterable[str], folder: Path) -> dict[str, str]:
+    """Make the raw data of data sets, and return the folder of each."""
     made = {}
-    for name in yaml.safe_load(STUDIES[study].read_text())["datasets"]:
+    for name in datasets:
         made[name] = str(folder / name)
         (folder / name).mkdir(parents=True)
         MAKERS[name](folder / name)

@@ -16,8 +16,8 @@ from studies import STUDIES, make_raw_folders
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_dry_run_of_every_study(name, tmp_path):
-    raw = make_raw_folders(name, tmp_path / "raw")
     study = yaml.safe_load(STUDIES[name].read_text())
+    raw = make_raw_folders(study["datasets"], tmp_path / "raw")
     options = ["--snakefile", str(ROOT / "Snakefile"), "--dry-run", "--configfile"]
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"raw_folders": raw}))
     text = Project(tmp_path).snakemake(*options, str(STUDIES[name]), "mine.yaml")
