@@ -1,15 +1,11 @@
 import math
-import warnings
 
 import pytest
 import torch
 from torch.nn import functional
 
 from segflow.models.learning import LOSS_OPTIONS
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    from segflow.models.losses import CompoundLoss, one_against_rest, weighted_dice
+from segflow.models.losses import CompoundLoss, one_against_rest, weighted_dice
 
 
 def loss_of(*terms, has_regions=False, ignored=None, batch_dice=True):

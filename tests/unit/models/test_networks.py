@@ -1,10 +1,9 @@
 """Every network can be built, gives logits of its input's size, and refuses what it cannot take."""
 
-import warnings
-
 import pytest
 import torch
 
+from segflow.models.network_builders import BUILDERS, build_network
 from segflow.models.networks import (
     NETWORKS,
     as_architecture,
@@ -42,16 +41,6 @@ SMALL = {
 }
 
 
-@pytest.fixture(scope="module")
-def build():
-    """Build a network; while they are imported, the libraries warn of each other."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from segflow.models.network_builders import BUILDERS, build_network
-    assert BUILDERS.keys() == NETWORKS.keys()
-    return build_network
-
-
 def options_of(name, **chosen):
     configuration = "2d" if 2 in NETWORKS[name].dimensions else "3d_fullres"
     return check_network({"name": name, "options": chosen}, configuration, "m.yaml")
@@ -62,10 +51,14 @@ CASES = [
 ]
 
 
+def test_every_network_can_be_built():
+    assert BUILDERS.keys() == NETWORKS.keys()
+
+
 @pytest.mark.parametrize(("name", "dimension"), CASES)
-def test_a_network_gives_logits_of_the_size_of_its_image(build, name, dimension):
+def test_a_network_gives_logits_of_the_size_of_its_image(name, dimension):
     options = options_of(name, **SMALL.get(name, {}))
-    network = build(name, options, dimension, 3, 4).eval()
+    network = build_network(name, options, dimension, 3, 4).eval()
     patch = fit_patch(name, options, [1] * dimension)
     wider = [patch[0] + NETWORKS[name].divisor(options), *patch[1:]]
     with torch.no_grad():
@@ -75,13 +68,13 @@ def test_a_network_gives_logits_of_the_size_of_its_image(build, name, dimension)
 
 
 @pytest.mark.parametrize(("name", "dimension"), PARAMETERS)
-def test_a_network_has_the_parameters_that_it_is_known_for(build, name, dimension):
-    network = build(name, options_of(name), dimension, 1, 2)
+def test_a_network_has_the_parameters_that_it_is_known_for(name, dimension):
+    network = build_network(name, options_of(name), dimension, 1, 2)
     assert sum(value.numel() for value in network.parameters()) == PARAMETERS[name, dimension]
 
 
-def test_options_reach_the_network(build):
-    small = build("unet_s2", options_of("unet_s2", features=[4, 4, 8, 8, 16, 4]), 2, 1, 2)
+def test_options_reach_the_network():
+    small = build_network("unet_s2", options_of("unet_s2", features=[4, 4, 8, 8, 16, 4]), 2, 1, 2)
     assert sum(value.numel() for value in small.parameters()) < 20_000
     two_levels = options_of("segresnet", features=8, blocks=[1, 1])
     assert fit_patch("segresnet", two_levels, [17, 30, 1]) == [18, 30, 16]

@@ -1,17 +1,12 @@
 """Every network can learn two cases by heart."""
 
-import warnings
-
 import pytest
 import torch
 
 from segflow.images.nifti import read_image, read_labels
+from segflow.models.losses import CompoundLoss
+from segflow.models.network_builders import build_network
 from segflow.models.networks import NETWORKS, check_network, fit_patch
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    from segflow.models.losses import CompoundLoss
-    from segflow.models.network_builders import build_network
 
 pytestmark = pytest.mark.long
 ENOUGH = 0.95

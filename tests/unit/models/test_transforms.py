@@ -1,6 +1,6 @@
 import inspect
-import warnings
 
+import monai.transforms
 import numpy as np
 import pytest
 import torch
@@ -13,13 +13,8 @@ from segflow.models.augmentations import (
     check_augmentation,
     mirrored_axes,
 )
+from segflow.models.transforms import MonaiTransforms, mix, with_transforms
 from segflow.run.descriptions import description_names, load_augmentation
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    import monai.transforms
-
-    from segflow.models.transforms import MonaiTransforms, mix, with_transforms
 
 NEEDED = {
     "RandRotate": {"range_x": [0.5, 0.6]},

@@ -252,12 +252,15 @@ def check_n_gpus(n_gpus: int, plans: dict, wanted: str) -> None:
 def describe_training(folder: Path, identity: dict, device: torch.device) -> dict:
     """Return the manifest of a finished training: its ingredients and its hashes."""
     rows = read_progress(folder / "progress.csv")
+    finished = read_checkpoint(folder / FINAL)
     return {
         "identity": identity,
         "folder": folder.name,
         "epochs": len(rows),
         "score": rows[-1]["score_name"],
-        "best_epoch": read_checkpoint(folder / FINAL)["best_epoch"],
+        "best_epoch": finished["best_epoch"],
+        "seconds": round(sum(float(row["seconds"]) for row in rows), 1),
+        "peak_mb": finished.get("peak_mb", 0.0),
         "checkpoints": {
             name: file_sha256(folder / f"checkpoint_{name}.pth") for name in ("final", "best")
         },

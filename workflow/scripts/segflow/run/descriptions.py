@@ -241,6 +241,8 @@ def _check_lesions(dataset: dict, where: str) -> None:
             raise ValueError(
                 f"{where}: lesions.labels: unknown name {name!r}; known: {', '.join(known)}"
             )
+    if "froc" in dataset and not rule["labels"]:
+        raise ValueError(f"{where}: froc: needs the key lesions, which says what is one")
     if rule.get("overlap") in ("iou", "dice") and rule["threshold"] > 1:
         raise ValueError(
             f"{where}: lesions.threshold: {rule['overlap']} is 1 at most, found {rule['threshold']}"

@@ -23,6 +23,7 @@ SCRIPTS = str(Path(__file__).parents[3])
 if SCRIPTS not in sys.path:
     sys.path.append(SCRIPTS)
 
+from segflow.jobs.devices import peak_megabytes  # noqa: E402
 from segflow.jobs.interruption import SIGNALS, Interrupted  # noqa: E402
 from segflow.models.augmentations import BUILT_IN, mirrored_axes  # noqa: E402
 from segflow.models.checkpoints import (  # noqa: E402
@@ -403,6 +404,7 @@ class SegflowTrainer(nnUNetTrainer):
                 "identity": self.identity,
                 "position": [epoch, len(losses)],
                 "best_epoch": self.patience.best_epoch,
+                "peak_mb": peak_megabytes(self.device.type),
                 "seconds": time.monotonic() - self.epoch_start if losses else 0.0,
                 **own,
             },
