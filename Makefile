@@ -9,8 +9,8 @@ UV_LOCK := .venv/bin/uv pip compile --universal --fork-strategy fewest \
   --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
-.PHONY: help environment slurm demo status test test-long test-all check bench faults scale gpu \
-  gpu-bundle lock clean
+.PHONY: help environment slurm demo status test test-long test-all check bench faults scale studies \
+  gpu gpu-bundle lock clean
 
 help:
 	@echo "make demo   run the demonstration to results/report.html"
@@ -22,6 +22,7 @@ help:
 	@echo "make bench  compare with nnU-Net's commands, write results/benchmarks.csv"
 	@echo "make faults stop and damage miniature runs in many ways, write results/faults.csv"
 	@echo "make scale  simulate very large runs, write results/scale.csv"
+	@echo "make studies  run the published studies in miniature, write results/studies.csv"
 	@echo "make gpu    check and time training and prediction on a GPU, write results/gpu.csv"
 	@echo "make gpu-bundle  gather what make gpu needs where there is no network"
 	@echo "make lock   renew the locked versions in envs/"
@@ -82,6 +83,9 @@ faults: $(READY)
 
 scale: $(READY)
 	$(RUN) python tests/scale/scale.py
+
+studies: $(READY)
+	$(RUN) CORES=$(CORES) python tests/studies/run_studies.py $(STUDIES)
 
 # The environment may be missing: the machine that has the GPU may have no network.
 gpu:

@@ -8,6 +8,7 @@ Images are made from them, with noise. Everything is seeded: the same builder ma
 
 import functools
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -234,13 +235,29 @@ def make_pancreas(folder: Path) -> None:
 # BUSI
 
 
-def make_busi(folder: Path) -> None:
+BUSI_COUNTS = {"benign": 6, "malignant": 5, "normal": 3}
+
+
+def copy_busi(folder: Path, counts: dict[str, int]) -> None:
+    """Copy the first real pictures of each class, or draw as many where the sample is missing."""
+    sample = SAMPLES / "Dataset_BUSI_with_GT"
+    if not sample.is_dir():
+        make_busi(folder, counts)
+        return
+    for label, count in counts.items():
+        (folder / label).mkdir(parents=True)
+        for number in range(1, count + 1):
+            for path in sample.glob(f"{label}/{label} ({number})*.png"):
+                shutil.copy(path, folder / label / path.name)
+
+
+def make_busi(folder: Path, counts: dict[str, int] = BUSI_COUNTS) -> None:
     """Make the ultrasound set: pictures of different sizes and kinds, some with several masks.
 
     ``benign (2)`` is nearly ``benign (1)``, and ``malignant (1)`` is nearly ``benign (3)``.
     """
     modes = ("RGB", "L", "P")
-    for label, count in (("benign", 6), ("malignant", 5), ("normal", 3)):
+    for label, count in counts.items():
         place = folder / "Dataset_BUSI_with_GT" / label
         for number in range(1, count + 1):
             kind, of = {("benign", 2): ("benign", 1), ("malignant", 1): ("benign", 3)}.get(

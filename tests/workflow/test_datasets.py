@@ -3,7 +3,6 @@
 import csv
 import json
 import math
-import shutil
 from pathlib import Path
 
 import nibabel
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 
 from inbreast import make_inbreast
-from layouts import LAYOUTS, SAMPLES
+from layouts import LAYOUTS, SAMPLES, copy_busi
 from project import MODELS, make_project
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
@@ -19,19 +18,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.long]
 EVALUATED = ("brats2021", "inbreast")
 TARGETS = ("convert", *(f"results/{name}/tiny_2d/metrics.csv" for name in EVALUATED))
 BUSI = {"benign": 10, "malignant": 10, "normal": 6}
-
-
-def copy_busi(folder: Path) -> None:
-    """Copy some real images, or draw them where the sample is missing."""
-    sample = SAMPLES / "Dataset_BUSI_with_GT"
-    if not sample.is_dir():
-        LAYOUTS["busi"](folder)
-        return
-    for label, count in BUSI.items():
-        (folder / label).mkdir(parents=True)
-        for number in range(1, count + 1):
-            for path in sample.glob(f"{label}/{label} ({number})*.png"):
-                shutil.copy(path, folder / label / path.name)
 
 
 def crop_brats(folder: Path) -> None:
@@ -55,7 +41,7 @@ def crop_brats(folder: Path) -> None:
 def ran(tmp_path_factory):
     project = make_project(tmp_path_factory.mktemp("datasets"), {"tiny_2d": MODELS["tiny_2d"]})
     makers = {
-        "busi": copy_busi,
+        "busi": lambda folder: copy_busi(folder, BUSI),
         "brats2021": crop_brats,
         "kits23": LAYOUTS["kits23"],
         "inbreast": lambda folder: make_inbreast(folder, n_patients=6),

@@ -1,8 +1,11 @@
 import pytest
 import torch
+from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts, OneCycleLR
 
+from segflow.models.optimization import make_optimizer, make_schedule
 from segflow.models.schedules import Constant, CosineRestarts, OneCycle, Plateau
+from segflow.run.schemas import check
 
 PEAK = 0.02
 
@@ -98,3 +101,35 @@ def test_a_constant_rate_stays():
     optimizer = adamw()
     Constant(optimizer, 0.5).step(99)
     assert rates(optimizer)[0] == 0.5
+
+
+def schedule(**training):
+    model = {"title": "M", "configuration": "2d", "training": training}
+    settings = check(model, "model", "m.yaml")["training"]
+    optimizer = make_optimizer(settings, [torch.nn.Parameter(torch.zeros(1))])
+    return make_schedule(settings, optimizer, 10, lambda: [0.1]), optimizer
+
+
+SCHEDULES = ("nnunet", "quick", "poly", "one_cycle", "cosine_restarts", "plateau", "constant")
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_every_schedule_that_a_model_may_name_can_be_made(name):
+    made, optimizer = schedule(schedule=name)
+    made.step(1)
+    assert 0 < optimizer.param_groups[0]["lr"] <= 0.01
+
+
+def test_a_model_that_says_nothing_learns_as_nnunet_does():
+    made, ours = schedule()
+    weight = torch.nn.Parameter(torch.zeros(1))
+    theirs = torch.optim.SGD([weight], 0.01, weight_decay=3e-5, momentum=0.99, nesterov=True)
+    own = PolyLRScheduler(theirs, 0.01, 10)
+    assert type(ours) is torch.optim.SGD
+    for epoch in range(10):
+        made.step(epoch)
+        own.step(epoch)
+        (group,), (expected,) = ours.param_groups, theirs.param_groups
+        assert {key: group[key] for key in group if key != "params"} == {
+            key: expected[key] for key in expected if key != "params"
+        }

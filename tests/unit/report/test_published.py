@@ -34,6 +34,46 @@ def test_values_of_a_study_before_and_after_post_processing():
     assert (rows.loc[[model], "note"] == "").all()
 
 
+# What the studies of `config/studies` report: Dice, IoU, precision, recall; None where not told.
+STUDIES = [
+    ("breastdm", "nnU-Net 3d_fullres", "raw", (0.8334, 0.7343, 0.7877, None)),
+    ("breastdm", "nnU-Net 3d_fullres", "postprocessed", (0.8698, 0.8052, 0.8760, None)),
+    ("breastdm", "3D U-Net", "unstated", (0.665, 0.751, 0.833, None)),
+    ("breastdm", "3D V-Net", "unstated", (0.656, 0.742, 0.771, None)),
+    ("breastdm", "3D DenseSeg", "unstated", (0.670, 0.749, 0.841, None)),
+    ("breastdm_2d", "Attention U-Net", "unstated", (0.825, 0.928, 0.721, None)),
+    ("breastdm_2d", "U-Net VGG-16", "unstated", (0.704, 0.773, 0.796, None)),
+    ("breastdm_2d", "UNeXt", "unstated", (0.701, 0.785, 0.863, None)),
+    ("breastdm_2d", "PSPNet", "unstated", (0.727, 0.790, 0.729, None)),
+    ("busi", "Encoder-decoder", "unstated", (0.904, 0.815, None, None)),
+    ("busi", "U-Net++ with ResNet-34", "unstated", (0.761, 0.629, None, None)),
+    ("busi", "Attention U-Net", "unstated", (None, 0.54, None, None)),
+    ("inbreast", "U-Net", "unstated", (0.504, 0.404, 0.548, 0.486)),
+    ("inbreast", "nnU-Net 2d, ensemble of five folds", "unstated", (0.825, 0.701, 0.834, 0.816)),
+    ("inbreast", "nnU-Net 2d, lowest fold", "unstated", (None, 0.658, None, None)),
+    ("inbreast", "nnU-Net 2d, highest fold", "unstated", (None, 0.694, None, None)),
+    ("inbreast", "U-Net, 512 pixels, batch 4", "unstated", (None, 0.404, None, None)),
+    ("inbreast", "U-Net, 768 pixels, batch 3", "unstated", (None, 0.404, None, None)),
+    ("inbreast", "U-Net, 1024 pixels, batch 2", "unstated", (None, 0.257, None, None)),
+]
+
+
+@pytest.mark.parametrize(("dataset", "model", "stage", "values"), STUDIES)
+def test_the_numbers_of_the_studies_are_there(dataset, model, stage, values):
+    rows = rows_of(dataset)["mean"]
+    metrics = ("dice", "iou", "precision", "recall")
+    found = [rows.get((model, stage, metric)) for metric in metrics]
+    assert tuple(found) == values
+
+
+# The same name stands for two sources here.
+@pytest.mark.parametrize(
+    ("dataset", "values"), [("busi", (0.525, 0.46)), ("breastdm_2d", (0.49, 0.803))]
+)
+def test_the_u_net_of_two_sources_has_two_rows(dataset, values):
+    assert tuple(rows_of(dataset).sort_index().loc[("U-Net", "unstated", "iou"), "mean"]) == values
+
+
 def test_published_values_that_cannot_be_right_say_so():
     rows = rows_of("breastdm")
     note = "impossible on the same cases: IoU 0.751 is above Dice 0.665"

@@ -72,6 +72,7 @@ def make_schedule(
     """
     rate, least = training["learning_rate"], training["least_rate"]
     make = {
+        "nnunet": lambda: PolyLRScheduler(optimizer, rate, n_epochs),
         "poly": lambda: PolyLRScheduler(optimizer, rate, n_epochs),
         "quick": lambda: OneCycle(optimizer, rate, n_epochs),
         "one_cycle": lambda: OneCycle(optimizer, rate, n_epochs),

@@ -20,6 +20,7 @@ from segflow.run.descriptions import (
     load_descriptions,
     load_published,
 )
+from segflow.run.miniature import in_miniature
 from segflow.run.schemas import PROJECT, check
 
 EVALUATION_KEYS = (  # of data sets
@@ -66,6 +67,10 @@ class Run:
             previous = models[name].get("previous_model")
             if previous is not None:
                 models |= _described("model", [previous], f"models: {name}: previous_model")
+        if "miniature" in config:
+            models = {
+                name: in_miniature(model, config["miniature"]) for name, model in models.items()
+            }
         self.models = models
         self.n_folds: int = config["n_folds"]
         self.folds: list[int] = sorted(config["folds"]) or list(range(self.n_folds))
@@ -412,10 +417,15 @@ class Run:
         return self.models[next(iter(self.predictors[predictor]))]["task"]
 
     def title(self, predictor: str) -> str:
-        """Return the title of a model, or what people read for the name of an ensemble."""
+        """Return the title of a model, or what people read for the name of an ensemble.
+
+        In a miniature every title says so, so that nobody takes its numbers for results.
+        """
         if predictor in self.config["ensembles"]:
-            return predictor.replace("_", " ").capitalize()
-        return " + ".join(self.models[name]["title"] for name in self.predictors[predictor])
+            title = predictor.replace("_", " ").capitalize()
+        else:
+            title = " + ".join(self.models[name]["title"] for name in self.predictors[predictor])
+        return f"{title}, in miniature" if "miniature" in self.config else title
 
 
 def _read_text(config: dict) -> None:
