@@ -67,7 +67,7 @@ def scale_dag(folder: Path) -> list[dict]:
         rows.append(row("dry run", n_trainings, "trainings", cost))
         record_jobs(project.folder, names)
         scripts = project.folder / "workflow/scripts"
-        command = ["env", f"PYTHONPATH={scripts}", sys.executable, "-m", "segflow.run.status"]
+        command = ["env", f"PYTHONPATH={scripts}", sys.executable, "-m", "show_status"]
         cost = run(project.folder, *command)
         n_jobs = int(cost.text.split("\nall")[1].split("\n")[0].split()[-1])
         rows.append(row("status", n_jobs, "jobs", cost))
