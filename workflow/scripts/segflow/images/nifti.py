@@ -13,8 +13,8 @@ import SimpleITK as sitk
 from isal import igzip, isal_zlib
 
 from segflow.files.content import replacing
+from segflow.files.late_imports import without_pydicom
 from segflow.files.suffixes import suffix
-from segflow.jobs.late_imports import without_pydicom
 
 with without_pydicom():
     import nibabel

@@ -10,7 +10,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
-from segflow.jobs.late_imports import loaded_late, replaced, without_pydicom
+from segflow.files.late_imports import loaded_late, replaced, without_pydicom
 from segflow.jobs.workers import START_METHOD
 
 TRAINERS = Path(__file__).parent / "trainers"

@@ -2,7 +2,7 @@ import sys
 
 import pytest
 
-from segflow.jobs.late_imports import loaded_late, replaced
+from segflow.files.late_imports import loaded_late, replaced
 
 LIBRARY = """
 loads = []
