@@ -10,6 +10,7 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from unittest.mock import patch
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests/helpers"))
 sys.path.insert(0, str(Path(__file__).parents[2] / "workflow/scripts"))
@@ -18,6 +19,7 @@ import yaml
 from measure import ROOT, Cost, run, run_step
 
 from project import MODELS, make_project
+from segflow.run import descriptions
 from segflow.run.configuration import Run
 from segflow.run.record import FOLDER, Job, write_start
 
@@ -82,7 +84,8 @@ def record_jobs(folder: Path, names: list[str]) -> None:
         for name in names
         for number in range(JOBS_PER_DATASET)
     ]
-    write_start(folder / FOLDER, Run(config).config, jobs)
+    with patch.object(descriptions, "PROJECT", folder):
+        write_start(folder / FOLDER, Run(config).config, jobs)
 
 
 def scale_cases(folder: Path) -> list[dict]:
