@@ -163,6 +163,19 @@ def members(pattern: str):
     ]
 
 
+def measured_probabilities(kind: str):
+    """Return an input function: tables of a data set that only probabilities tell.
+
+    There are none if it does not ask for them.
+    """
+    return lambda wildcards: [
+        f"<results>/{wildcards.dataset}/{predictor}/{kind}_{split}.csv"
+        for predictor in RUN.predictors
+        for split in RUN.splits_of(predictor)
+        if RUN.measures_probabilities(wildcards.dataset)
+    ]
+
+
 def predicted(pattern: str):
     """Return an input function: `pattern` for each split of a predictor, and each stage."""
     return lambda wildcards: collect(

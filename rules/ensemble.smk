@@ -34,13 +34,14 @@ rule ensemble_predictions:
 
 
 rule discard_probabilities:
-    """Remove the probabilities of a data set once every predictor has its label maps."""
+    """Remove the probabilities of a data set once all that is made of them is there."""
     input:
         label_maps=[
             f"<results>/{{dataset}}/{predictor}/predictions/{split}/raw/predictions.csv"
             for predictor in RUN.predictors
             for split in RUN.splits_of(predictor)
         ],
+        measured=measured_probabilities("calibration"),
     output:
         record="<results>/{dataset}/discarded.csv",
     log:

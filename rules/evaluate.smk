@@ -52,6 +52,91 @@ rule evaluate_predictor:
         "../workflow/scripts/evaluate_predictor.py"
 
 
+rule evaluate_probabilities:
+    """Measure the probabilities of a predictor before they are discarded."""
+    input:
+        members=members("<results>/{dataset}/{model}/probabilities/fold_{fold}_{split}.csv"),
+        predictions="<results>/{dataset}/{predictor}/predictions/{split}/raw/predictions.csv",
+        cases="<results>/{dataset}/cases.csv",
+        splits="<results>/{dataset}/splits.json",
+    output:
+        calibration="<results>/{dataset}/{predictor}/calibration_{split}.csv",
+        reliability="<results>/{dataset}/{predictor}/reliability_{split}.csv",
+        candidates="<results>/{dataset}/{predictor}/candidates_{split}.csv",
+    log:
+        "<logs>/{dataset}/{predictor}/evaluate_probabilities/{split}.log",
+    benchmark:
+        "<benchmarks>/{dataset}/{predictor}/evaluate_probabilities/{split}.tsv"
+    conda:
+        "../envs/segflow.yaml"
+    threads: 8
+    resources:
+        mem_mb=mem_mb(8000),
+        runtime=minutes(240),
+    params:
+        code=code_key("evaluate_probabilities"),
+        members=lambda wildcards: RUN.members(wildcards.predictor),
+        labels=lambda wildcards: RUN.datasets[wildcards.dataset]["labels"],
+        regions=lambda wildcards: RUN.datasets[wildcards.dataset]["evaluated_regions"],
+        regions_class_order=lambda wildcards: RUN.datasets[wildcards.dataset].get(
+            "regions_class_order"
+        ),
+        calibration=lambda wildcards: RUN.datasets[wildcards.dataset].get("calibration"),
+        froc=lambda wildcards: RUN.datasets[wildcards.dataset].get("froc"),
+        lesions=lambda wildcards: RUN.datasets[wildcards.dataset].get("lesions"),
+        raw=nnunet_raw,
+    script:
+        "../workflow/scripts/evaluate_probabilities.py"
+
+
+rule summarise_probabilities:
+    """Summarise calibration and FROC of all predictors of a data set."""
+    input:
+        calibration=measured_probabilities("calibration"),
+        reliability=measured_probabilities("reliability"),
+        candidates=measured_probabilities("candidates"),
+        metrics=collect("<results>/{{dataset}}/{predictor}/metrics.csv", predictor=RUN.predictors),
+        cases="<results>/{dataset}/cases.csv",
+    output:
+        calibration=report(
+            "<results>/{dataset}/calibration.csv",
+            caption="../workflow/report/calibration.rst",
+            category="1. Evaluation",
+            subcategory="Probabilities",
+            labels={"data set": "{dataset}", "table": "calibration"},
+        ),
+        reliability=report(
+            "<results>/{dataset}/reliability.csv",
+            caption="../workflow/report/reliability.rst",
+            category="1. Evaluation",
+            subcategory="Probabilities",
+            labels={"data set": "{dataset}", "table": "reliability"},
+        ),
+        froc=report(
+            "<results>/{dataset}/froc.csv",
+            caption="../workflow/report/froc.rst",
+            category="1. Evaluation",
+            subcategory="Probabilities",
+            labels={"data set": "{dataset}", "table": "FROC"},
+        ),
+        curves="<results>/{dataset}/froc_curves.csv",
+    log:
+        "<logs>/{dataset}/summarise_probabilities.log",
+    benchmark:
+        "<benchmarks>/{dataset}/summarise_probabilities.tsv"
+    conda:
+        "../envs/segflow.yaml"
+    resources:
+        mem_mb=mem_mb(4000),
+        runtime=minutes(30),
+    params:
+        code=code_key("summarise_probabilities"),
+        with_froc=lambda wildcards: "froc" in RUN.datasets[wildcards.dataset],
+        seed=config["seed"],
+    script:
+        "../workflow/scripts/summarise_probabilities.py"
+
+
 rule summarise_metrics:
     """Summarise the metrics of all predictors of a data set."""
     input:

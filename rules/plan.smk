@@ -58,6 +58,7 @@ rule make_model_plans:
     """Add a model's overrides and settings to its base plans."""
     input:
         plans=lambda wildcards: f"<results>/{{dataset}}/plans/{RUN.plans(wildcards.model)}.json",
+        pretrained=lambda wildcards: RUN.models[wildcards.model]["network"].get("pretrained", []),
     output:
         plans="<results>/{dataset}/{model}/plans.json",
     log:

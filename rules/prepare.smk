@@ -32,7 +32,7 @@ rule find_near_duplicates:
         "../envs/segflow.yaml"
     threads: 8
     resources:
-        mem_mb=mem_mb(4000),
+        mem_mb=mem_mb(6000),
         runtime=minutes(60),
     params:
         code=code_key("find_near_duplicates"),
@@ -137,6 +137,7 @@ rule gather_cases:
     params:
         code=code_key("gather_cases"),
         published=lambda wildcards: RUN.part_rule(wildcards.dataset)["published"],
+        subgroups=lambda wildcards: RUN.datasets[wildcards.dataset]["subgroups"],
     script:
         "../workflow/scripts/gather_cases.py"
 

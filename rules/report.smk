@@ -37,6 +37,104 @@ rule plot_training:
         "../workflow/scripts/plot_training.py"
 
 
+rule plot_augmentation:
+    """Show patches before and after a model's augmentation."""
+    input:
+        plans="<results>/{dataset}/{model}/plans.json",
+        splits="<results>/{dataset}/splits.json",
+        preprocessed=preprocessed_cases,
+        previous=previous_stage,
+    output:
+        figure=report(
+            "<results>/{dataset}/{model}/augmentation.png",
+            caption="../workflow/report/augmentation.rst",
+            category="4. Training",
+            labels={"data set": "{dataset}", "model": "{model}, what it sees"},
+        ),
+    log:
+        "<logs>/{dataset}/{model}/plot_augmentation.log",
+    benchmark:
+        "<benchmarks>/{dataset}/{model}/plot_augmentation.tsv"
+    conda:
+        "../envs/segflow.yaml"
+    resources:
+        mem_mb=mem_mb(8000),
+        runtime=minutes(30),
+    params:
+        code=code_key("plot_augmentation"),
+        nnunet_name=nnunet_name,
+        fold=lambda wildcards: RUN.folds_of(wildcards.model)[0],
+        results=results_folder,
+    script:
+        "../workflow/scripts/plot_augmentation.py"
+
+
+rule plot_learning_curves:
+    """Draw the learning curves of all models side by side."""
+    input:
+        progress=lambda wildcards: [
+            f"<results>/{{dataset}}/{model}/fold_{fold}/progress.csv"
+            for model in RUN.models
+            for fold in RUN.folds_of(model)
+        ],
+    output:
+        figure=report(
+            "<results>/{dataset}/learning_curves.png",
+            caption="../workflow/report/learning_curves.rst",
+            category="4. Training",
+            labels={"data set": "{dataset}", "model": "all, side by side"},
+        ),
+    log:
+        "<logs>/{dataset}/plot_learning_curves.log",
+    benchmark:
+        "<benchmarks>/{dataset}/plot_learning_curves.tsv"
+    conda:
+        "../envs/segflow.yaml"
+    resources:
+        mem_mb=mem_mb(2000),
+        runtime=minutes(10),
+    params:
+        code=code_key("plot_learning_curves"),
+        titles={name: RUN.title(name) for name in RUN.models},
+    script:
+        "../workflow/scripts/plot_learning_curves.py"
+
+
+rule count_costs:
+    """Tell what each predictor costs to train and to use."""
+    input:
+        plans=collect("<results>/{{dataset}}/{model}/plans.json", model=RUN.models),
+        trainings=lambda wildcards: trainings([wildcards.dataset], RUN.models),
+        preprocessed=[
+            f"<results>/{{dataset}}/preprocessed/{RUN.preprocessing(model)}/train.csv"
+            for model in RUN.models
+        ],
+    output:
+        table=report(
+            "<results>/{dataset}/costs.csv",
+            caption="../workflow/report/costs.rst",
+            category="4. Training",
+            labels={"data set": "{dataset}", "model": "all, their costs"},
+        ),
+    log:
+        "<logs>/{dataset}/count_costs.log",
+    benchmark:
+        "<benchmarks>/{dataset}/count_costs.tsv"
+    conda:
+        "../envs/segflow.yaml"
+    resources:
+        mem_mb=mem_mb(4000),
+        runtime=minutes(30),
+    params:
+        code=code_key("count_costs"),
+        models=list(RUN.models),
+        predictors={name: list(members) for name, members in RUN.predictors.items()},
+        results=results_folder,
+        nnunet_name=nnunet_name,
+    script:
+        "../workflow/scripts/count_costs.py"
+
+
 rule plot_metrics:
     """Draw box plots of the Dice of every predictor and label, and the agreement of volumes."""
     input:
@@ -73,6 +171,44 @@ rule plot_metrics:
         "../workflow/scripts/plot_metrics.py"
 
 
+rule plot_probabilities:
+    """Draw reliability diagrams and FROC curves."""
+    input:
+        calibration="<results>/{dataset}/calibration.csv",
+        reliability="<results>/{dataset}/reliability.csv",
+        froc="<results>/{dataset}/froc.csv",
+        curves="<results>/{dataset}/froc_curves.csv",
+    output:
+        reliability=report(
+            "<results>/{dataset}/reliability.png",
+            caption="../workflow/report/reliability.rst",
+            category="1. Evaluation",
+            subcategory="Probabilities",
+            labels={"data set": "{dataset}", "table": "reliability, picture"},
+        ),
+        froc=report(
+            "<results>/{dataset}/froc.png",
+            caption="../workflow/report/froc.rst",
+            category="1. Evaluation",
+            subcategory="Probabilities",
+            labels={"data set": "{dataset}", "table": "FROC, picture"},
+        ),
+    log:
+        "<logs>/{dataset}/plot_probabilities.log",
+    benchmark:
+        "<benchmarks>/{dataset}/plot_probabilities.tsv"
+    conda:
+        "../envs/segflow.yaml"
+    resources:
+        mem_mb=mem_mb(2000),
+        runtime=minutes(10),
+    params:
+        code=code_key("plot_probabilities"),
+        titles={name: RUN.title(name) for name in RUN.predictors},
+    script:
+        "../workflow/scripts/plot_probabilities.py"
+
+
 rule plot_cases:
     """Show the best, a median and the worst case of a predictor."""
     input:
@@ -101,6 +237,37 @@ rule plot_cases:
         raw=nnunet_raw,
     script:
         "../workflow/scripts/plot_cases.py"
+
+
+rule plot_case_comparison:
+    """Show the same cases as all predictors see them."""
+    input:
+        metrics=collect("<results>/{{dataset}}/{predictor}/metrics.csv", predictor=RUN.predictors),
+        cases="<results>/{dataset}/cases.csv",
+    output:
+        figure=report(
+            "<results>/{dataset}/case_comparison_{split}.png",
+            caption="../workflow/report/case_comparison.rst",
+            category="2. Cases",
+            labels={"data set": "{dataset}", "predictor": "all, side by side", "split": "{split}"},
+        ),
+    log:
+        "<logs>/{dataset}/plot_case_comparison/{split}.log",
+    benchmark:
+        "<benchmarks>/{dataset}/plot_case_comparison/{split}.tsv"
+    conda:
+        "../envs/segflow.yaml"
+    resources:
+        mem_mb=mem_mb(8000),
+        runtime=minutes(30),
+    params:
+        code=code_key("plot_case_comparison"),
+        titles={name: RUN.title(name) for name in RUN.predictors},
+        labels=lambda wildcards: RUN.datasets[wildcards.dataset]["labels"],
+        channels=lambda wildcards: RUN.datasets[wildcards.dataset]["channels"],
+        raw=nnunet_raw,
+    script:
+        "../workflow/scripts/plot_case_comparison.py"
 
 
 rule write_provenance:

@@ -54,7 +54,7 @@ def convert(
     return read_cases(cases), read_problems(table_of_part(cases))
 
 
-def gather(folder: Path, published: bool = False) -> None:
+def gather(folder: Path, published: bool = False, columns: tuple[str, ...] = ()) -> None:
     """Join the tables of both converted parts to ``cases.csv`` and ``problems.csv``."""
     tables = [folder / f"{part}.csv" for part in PARTS]
-    gather_cases(tables, published, folder / "cases.csv", folder / "problems.csv")
+    gather_cases(tables, published, [*columns], folder / "cases.csv", folder / "problems.csv")

@@ -94,7 +94,7 @@ def gather_and_split(folder: Path, n: int) -> None:
     tables = [folder / "cases/train.csv", folder / "cases/test.csv"]
     write_rows(tables[1], [], COLUMNS)
     with timed():
-        gather_cases.main(tables, False, folder / "cases.csv", folder / "problems.csv")
+        gather_cases.main(tables, False, [], folder / "cases.csv", folder / "problems.csv")
         make_splits.main(
             tables[0], None, False, N_FOLDS, 1, folder / "splits.json", folder / "nnunet.json"
         )

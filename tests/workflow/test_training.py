@@ -6,16 +6,16 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 
-pytestmark = pytest.mark.slow
-FOLDER = "nnUNet_results/Dataset004_hippocampus/SegflowTrainer__long__3d_fullres/fold_0"
+import trainings
+from trainings import folder_of, start, train, weights_in
 
+pytestmark = pytest.mark.slow
 PEER = """
 import random, numpy, torch
 from nnunetv2.run.run_training import get_trainer_from_args
@@ -44,55 +44,12 @@ def change(project, **training) -> None:
     project.snakemake("plan")
 
 
-def start(project, *options: str) -> subprocess.Popen:
-    """Start the training of fold 0 by its command line."""
-    results = Path("results/hippocampus")
-    command = [
-        sys.executable,
-        "-m",
-        "train_fold",
-        "--nnunet-name",
-        "Dataset004_hippocampus",
-    ]
-    command += ["--plans", results / "long/plans.json", "--results", "results", "--fold", "0"]
-    command += ["--splits", results / "splits.json", "--threads", "1", "--device", "cpu"]
-    command += ["--preprocessed", results / "preprocessed/nnUNetPlans_3d_fullres/train.csv"]
-    command += ["--manifest", "training.json", "--progress", "progress.csv", *options]
-    return subprocess.Popen(
-        command,
-        cwd=project.folder,
-        env={**os.environ, "PYTHONPATH": str(project.folder / "workflow/scripts")},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def train(project, *options: str) -> str:
-    """Train fold 0 to the end and return what is printed."""
-    process = start(project, *options)
-    text = process.communicate()[0]
-    assert process.returncode == 0, text
-    return text
-
-
 def interrupt(project, number: signal.Signals, n_epochs: int) -> str:
-    """Send a signal in the epoch after `n_epochs` and return what is printed."""
-    process = start(project)
-    progress = project.results / FOLDER / "progress.csv"
-    while process.poll() is None and not (
-        progress.exists() and len(progress.read_text().splitlines()) > n_epochs
-    ):
-        time.sleep(0.05)
-    process.send_signal(number)
-    text = process.communicate()[0]
-    assert process.returncode != 0, text
-    return text
+    return trainings.interrupt(project, number, n_epochs, folder_of(project))
 
 
 def weights(project) -> dict[str, torch.Tensor]:
-    path = project.results / FOLDER / "checkpoint_final.pth"
-    return torch.load(path, weights_only=False)["network_weights"]
+    return weights_in(folder_of(project))
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +70,7 @@ def test_an_interrupted_training_ends_as_if_nothing_had_happened(project, undist
         assert torch.equal(value, expected[name]), name
     columns = ["epoch", "train_loss", "val_loss", "score", "learning_rate"]
     one, other = (
-        pd.read_csv(p.results / FOLDER / "progress.csv")[columns] for p in (project, undisturbed)
+        pd.read_csv(folder_of(p) / "progress.csv")[columns] for p in (project, undisturbed)
     )
     pd.testing.assert_frame_equal(one, other)
 
@@ -140,7 +97,7 @@ def halfway(stopped, tmp_path):
 
 def test_a_torn_checkpoint_is_never_used(halfway):
     project = halfway
-    for path in (project.results / FOLDER).glob("checkpoint_*.pth"):
+    for path in (folder_of(project)).glob("checkpoint_*.pth"):
         path.write_bytes(path.read_bytes()[:1000])
     text = train(project)
     assert "not a usable checkpoint" in text
@@ -173,14 +130,14 @@ def test_a_changed_ingredient_starts_anew(halfway, file, pattern, replacement, i
 
 def test_a_finished_training_is_not_repeated(undisturbed, tmp_path):
     project = undisturbed.copy(tmp_path / "project")
-    before = (project.results / FOLDER / "checkpoint_final.pth").stat().st_mtime_ns
+    before = (folder_of(project) / "checkpoint_final.pth").stat().st_mtime_ns
     (project.folder / "training.json").unlink()
     assert "nothing to train" in train(project)
-    assert (project.results / FOLDER / "checkpoint_final.pth").stat().st_mtime_ns == before
+    assert (folder_of(project) / "checkpoint_final.pth").stat().st_mtime_ns == before
     manifest = json.loads((project.folder / "training.json").read_text())
     assert manifest["epochs"] == 4
     assert "goes on" not in train(project, "--fresh")
-    assert (project.results / FOLDER / "checkpoint_final.pth").stat().st_mtime_ns != before
+    assert (folder_of(project) / "checkpoint_final.pth").stat().st_mtime_ns != before
 
 
 def test_a_training_that_does_not_improve_is_stopped_early(project):
@@ -209,7 +166,7 @@ def test_the_schedule_of_nnunet_is_nnunets_own(project):
     environment = {name: str(project.results / name) for name in folders}
     environment = {**os.environ, **environment, "nnUNet_n_proc_DA": "0"}
     subprocess.run([sys.executable, script], env=environment, check=True, capture_output=True)
-    peer = project.results / FOLDER.replace("SegflowTrainer", "nnUNetTrainer")
+    peer = Path(str(folder_of(project)).replace("SegflowTrainer", "nnUNetTrainer"))
     expected = torch.load(peer / "checkpoint_final.pth", weights_only=False)["network_weights"]
     for name, value in weights(project).items():
         assert torch.equal(value, expected[name]), name

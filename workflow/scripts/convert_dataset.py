@@ -4,7 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from segflow.datasets.conversion import (
-    Target,
     convert_cases,
     describe_for_nnunet,
     missing_labels,
@@ -21,6 +20,7 @@ from segflow.datasets.problems import (
     table_of_part,
     write_problems,
 )
+from segflow.datasets.reading import Target
 from segflow.datasets.sources import find_cases, record_sources
 from segflow.files.cases import write_cases
 from segflow.files.content import file_sha256, write_json

@@ -2,14 +2,23 @@
 
 from pathlib import Path
 
-from segflow.files.content import read_own_json, write_json
+from segflow.files.content import file_sha256, read_own_json, write_json
 from segflow.jobs.logs import logged
 from segflow.models.model_plans import make_model_plans
 
 
-def main(base: Path, name: str, model: dict, seed: int, plans: Path, nnunet_plans: Path) -> None:
+def main(
+    base: Path,
+    pretrained: Path | None,
+    name: str,
+    model: dict,
+    seed: int,
+    plans: Path,
+    nnunet_plans: Path,
+) -> None:
     """Write the plans of the model `name` to `plans` and where nnU-Net expects them."""
-    made = make_model_plans(read_own_json(base), name, model, seed)
+    sha256 = file_sha256(pretrained) if pretrained else None
+    made = make_model_plans(read_own_json(base), name, model, seed, sha256)
     write_json(nnunet_plans, made)
     write_json(plans, made)
 
@@ -20,6 +29,7 @@ if __name__ == "__main__":
         model_name = snakemake.wildcards.model
         main(
             base=Path(snakemake.input.plans),
+            pretrained=Path(snakemake.input.pretrained) if snakemake.input.pretrained else None,
             name=model_name,
             model=snakemake.params.model,
             seed=snakemake.params.seed,

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from segflow.files.content import read_json, write_json
+from segflow.files.content import write_json
 from segflow.jobs.logs import logged
 from segflow.models.base_plans import plan_experiment
 from segflow.models.nnunet import use_folders
@@ -13,8 +13,9 @@ def main(results: Path, nnunet_name: str, planning: dict, plans: Path) -> None:
     use_folders(results)
     stored = results / "nnUNet_preprocessed" / nnunet_name / plans.name
     stored.unlink(missing_ok=True)  # nnU-Net would keep configurations of earlier plans
-    plan_experiment(nnunet_name, plans.stem, planning)
-    write_json(plans, read_json(stored))
+    made = plan_experiment(nnunet_name, plans.stem, planning)
+    write_json(stored, made)
+    write_json(plans, made)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from segflow.datasets.subgroups import divide
 from segflow.evaluation.agreement import volume_agreement
 from segflow.evaluation.comparisons import changes
 from segflow.evaluation.detection import (
@@ -14,7 +15,7 @@ from segflow.evaluation.detection import (
 )
 from segflow.evaluation.flow import case_flow
 from segflow.evaluation.metrics import AREAS, METRICS, VOLUMES
-from segflow.evaluation.subgroups import divide, summarise_subgroups
+from segflow.evaluation.subgroups import summarise_subgroups
 from segflow.evaluation.summaries import COUNTS, arrange, penalties_mm, read_metrics, summarise
 from segflow.files.cases import read_cases
 from segflow.files.content import replacing

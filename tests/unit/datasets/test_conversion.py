@@ -5,12 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK as sitk
 
 from dicom_files import slice_tags, write_segmentation, write_series, write_structures
 from segflow.datasets.conversion import (
-    Target,
     choose_reader,
     convert_cases,
     make_dataset_json,
@@ -19,6 +19,7 @@ from segflow.datasets.conversion import (
     remove_other_cases,
 )
 from segflow.datasets.problems import raise_problems
+from segflow.datasets.reading import Target
 from segflow.datasets.sources import Problem, SourceCase
 from segflow.files.content import read_json, write_json
 from segflow.images.nifti import describe_difference, read_image, read_labels
@@ -649,3 +650,58 @@ def test_segments_that_are_no_label_stop_the_case(segmented, target):
     assert cases == []
     assert (problem.severity, problem.file) == ("error", "seg.dcm")
     assert problem.problem.startswith("no label is declared for segment 1 'TUMOUR' (there: ")
+
+
+def test_a_folder_may_hold_the_segments_of_a_case(segmented, raw, target):
+    """As archives have them: a folder for each series, also one beside the slices themselves."""
+    (raw / "rt").mkdir()
+    (raw / "rt.dcm").rename(raw / "rt/1-1.dcm")
+    (raw / "seg.dcm").rename(raw / "series/seg.dcm")
+    for folder, expected in (("rt", LABELS > 0), ("series", LABELS)):
+        case = replace(segmented, labels=(raw / folder,))
+        (_,), problems, sha256 = convert_cases([case], target, 1)
+        assert {problem.file for problem in problems} <= {"rt/1-1.dcm"}
+        assert raw / "rt/1-1.dcm" in sha256 or folder == "series"
+        assert np.array_equal(read_labels(target.folder / "labelsTr/a.nii.gz")[0], expected)
+        again = (target.folder / "labelsTr/a.nii.gz").stat().st_mtime_ns
+        assert convert_cases([case], target, 1)[1] == problems
+        assert (target.folder / "labelsTr/a.nii.gz").stat().st_mtime_ns == again
+
+
+def test_images_take_the_grid_on_which_segments_are_drawn(segmented, raw, target):
+    """A series on a finer grid comes to that of the one which was segmented."""
+    fine = np.arange(192, dtype=np.int16).reshape(4, 6, 8)
+    write_series(raw / "fine", fine, (1.5, 1.0, 0.5), (5.0, 6.0, 7.0), SeriesInstanceUID="1.2.3")
+    case = replace(segmented, images=(raw / "fine", raw / "series"))
+    both = replace(target, n_channels=2)
+    _, problems, _ = convert_cases([case], both, 1)
+    assert any("differs from channel 0" in problem.problem for problem in problems)
+    asked = replace(both, reading=READING | {"grid": "label"})
+    (converted,), (problem,), _ = convert_cases([case], asked, 1)
+    assert converted.shape == "2 3 4"
+    assert problem.file == "fine"
+    assert problem.action == "resampled linearly to the grid of channel 1"
+    assert np.array_equal(read_labels(target.folder / "labelsTr/a.nii.gz")[0], LABELS)
+    array, _ = read_image(target.folder / "imagesTr/a_0001.nii.gz")
+    assert np.array_equal(array[0], IMAGE)
+    alone = replace(segmented, images=(raw / "fine", raw / "fine"))
+    cases, (problem,), _ = convert_cases([alone], asked, 1)
+    assert cases == []
+    assert (problem.file, problem.severity) == ("seg.dcm", "error")
+    assert "off the grid" in problem.problem
+
+
+def test_segments_of_a_single_slice_are_a_2d_label(segmented, raw, target):
+    (raw / "one").mkdir()
+    slices = sorted((raw / "series").glob("*.dcm"))
+    heights = {float(pydicom.dcmread(path).ImagePositionPatient[2]): path for path in slices}
+    shutil.copy(heights[10.0], raw / "one/1.dcm")
+    place = slice_tags((3.0, 2.0, 1.0), (5.0, 6.0, 7.0), np.eye(3), 1)
+    frames = [(1, LABELS[1] == 2, place), (2, LABELS[1] == 1, place)]
+    label = write_segmentation(raw / "one.dcm", frames, ["tumour", "organ"])
+    alone = replace(segmented, images=(raw / "one",), labels=(label,))
+    (case,), problems, _ = convert_cases([alone], target, 1)
+    assert problems == []
+    assert (case.shape, case.orientation) == ("1 3 4", "")
+    label, _ = read_labels(target.folder / "labelsTr/a.nii.gz")
+    assert np.array_equal(label[0], LABELS[1])

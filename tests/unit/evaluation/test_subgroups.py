@@ -2,7 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from segflow.evaluation.subgroups import COLUMNS, divide, summarise_subgroups
+from segflow.datasets.subgroups import divide
+from segflow.evaluation.subgroups import COLUMNS, summarise_subgroups
 from segflow.evaluation.summaries import arrange, summarise
 
 
@@ -19,25 +20,6 @@ def cases(make_case):
 def table(values, **about):
     about = {"predictor": "p", "split": "val", "stage": "raw", "fold": "0", "label": "x"} | about
     return pd.DataFrame([{**about, "case": case, "dice": value} for case, value in values.items()])
-
-
-def test_cases_are_divided_by_class_and_covariates(cases):
-    assert divide(cases, ["sex", "class_label"]) == {
-        ("sex", "F"): ["a", "c"],
-        ("sex", "M"): ["b"],
-        ("sex", "unknown"): ["d"],
-        ("class_label", "benign"): ["a", "b"],
-        ("class_label", "malignant"): ["c", "d"],
-    }
-
-
-def test_columns_that_divide_nothing_are_refused(cases, make_case):
-    message = "no column 'site' that divides the cases; those that do are class_label, age, sex$"
-    with pytest.raises(ValueError, match=message):
-        divide(cases, ["site"])
-    many = [make_case(str(n), covariates={"age": str(n)}) for n in range(40, 53)]
-    with pytest.raises(ValueError, match=r"'age' .* has 13 values \(40, 41, 42, \.\.\.\), allowed"):
-        divide(many, ["age"])
 
 
 def test_a_subgroup_has_the_summary_of_its_cases(cases):

@@ -17,7 +17,7 @@ from dicom_files import (
     write_structures,
 )
 from segflow.images.dicom import read_dicom
-from segflow.images.segments import SegmentRule, is_segmentation, read_segments
+from segflow.images.segments import SegmentRule, find_segments, is_segmentation, read_segments
 
 SHAPE = (4, 25, 31)  # no multiple of 8 bits
 SPACING = (3.0, 2.0, 1.5)
@@ -306,3 +306,48 @@ def test_damaged_points_are_refused(tmp_path, grid, axes):
     content = path.read_bytes()
     path.write_bytes(content[: len(content) * 2 // 3])
     refused(path, grid, "damaged|cut short|missing")
+
+
+def test_a_single_slice_has_a_place_in_space(tmp_path, axes, masks):
+    """Its own frames and contours are drawn on it, those of other slices are not."""
+    tags = {**place(2, axes), "FrameOfReferenceUID": FRAME}
+    image = read_dicom(write_dicom(tmp_path / "one.dcm", np.zeros(SHAPE[1:], np.int16), **tags))
+    assert image.grid.shape == image.place.shape == (1, *SHAPE[1:])
+    assert len(image.grid.origin_mm) == 2  # converted as a 2D image, as before
+    path = write_segmentation(tmp_path / "a.dcm", [(1, masks[0][2], place(2, axes))], ["liver"])
+    values, _ = read_segments(path, image.place, FRAME, RULE)
+    assert np.array_equal(values[0], masks[0][2])
+    other = [(1, masks[0][1], place(1, axes))]
+    refused(write_segmentation(tmp_path / "b.dcm", other, ["liver"]), image.place, "off the grid")
+    corners = np.array([[3, 2, 2], [6, 2, 2], [6, 5, 2], [3, 5, 2]]) * SPACING[::-1]
+    points = np.add(ORIGIN, corners @ axes.T)
+    path = write_structures(tmp_path / "rt.dcm", {"Liver": [points]}, frame_of_reference=FRAME)
+    values, _ = read_segments(path, image.place, FRAME, RULE)
+    assert values[0, 2:6, 3:7].all()
+    assert values.sum() == 16
+
+
+@pytest.mark.parametrize("missing", ["ImagePositionPatient", "ImageOrientationPatient"])
+def test_a_slice_that_does_not_say_where_it_lies_has_no_place(tmp_path, missing):
+    tags = place(2, np.eye(3)) | {missing: None}
+    path = write_dicom(tmp_path / "one.dcm", np.zeros(SHAPE[1:], np.int16), **tags)
+    assert read_dicom(path).place is None
+
+
+def test_the_segments_of_a_folder_are_found(tmp_path, masks):
+    folder = tmp_path / "series"
+    image_of(tmp_path)
+    assert find_segments(folder) is None
+    frames = [(1, masks[0][0], place(0, OBLIQUE))]
+    path = write_segmentation(folder / "1-1.dcm", frames, ["liver"])
+    assert find_segments(folder) == find_segments(path) == path
+    assert read_dicom(folder).grid.shape == SHAPE  # what lies beside the slices is none
+    write_segmentation(folder / "other.dcm", frames, ["liver"])
+    with pytest.raises(ValueError, match=r"series: 2 segmentations .* \(1-1\.dcm, other\.dcm"):
+        find_segments(folder)
+
+
+def test_a_folder_of_segments_is_no_image(tmp_path, masks):
+    write_segmentation(tmp_path / "a.dcm", [(1, masks[0][0], place(0, OBLIQUE))], ["liver"])
+    with pytest.raises(ValueError, match="no image in this folder, segments only"):
+        read_dicom(tmp_path)

@@ -12,10 +12,11 @@ from segflow.run.configuration import Run
 def make_plans(base_plans):
     """Make the plans of a model with some overrides."""
 
-    def make(configuration="3d_fullres", previous_model=None, **overrides):
+    def make(configuration="3d_fullres", previous_model=None, network=None, **overrides):
         model = {
             "configuration": configuration,
             "overrides": overrides,
+            "network": network or {"name": "nnunet", "options": {}},
             "training": {"epochs": 3},
             "prediction": {"step_size": 0.5},
         }

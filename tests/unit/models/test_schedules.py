@@ -1,8 +1,8 @@
 import pytest
 import torch
-from torch.optim.lr_scheduler import OneCycleLR
+from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts, OneCycleLR
 
-from segflow.models.schedules import OneCycle
+from segflow.models.schedules import Constant, CosineRestarts, OneCycle, Plateau
 
 PEAK = 0.02
 
@@ -64,3 +64,37 @@ def test_the_second_momentum_stays():
     optimizer = adamw()
     OneCycle(optimizer, PEAK, 10).step(5)
     assert rates(optimizer)[1][1] == 0.999
+
+
+def test_one_cycle_moves_the_momentum_of_sgd():
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=PEAK, momentum=0.9)
+    OneCycle(optimizer, PEAK, 10).step(3)
+    assert optimizer.param_groups[0]["momentum"] == pytest.approx(0.85)
+
+
+def test_cosine_restarts_are_those_of_pytorch():
+    theirs, ours = adamw(), adamw()
+    scheduler = CosineAnnealingWarmRestarts(theirs, T_0=3, T_mult=2, eta_min=1e-4)
+    schedule = CosineRestarts(ours, PEAK, 1e-4, n_epochs=3, growth=2)
+    for epoch in range(25):
+        schedule.step(epoch)
+        assert rates(ours)[0] == pytest.approx(rates(theirs)[0])
+        theirs.step()
+        scheduler.step()
+
+
+def test_a_plateau_lowers_the_rate_wherever_training_goes_on():
+    scores = [0.1, 0.2, 0.2, 0.2, 0.3, 0.1, 0.1, 0.1, 0.1]
+    # One epoch without a better score is borne, the second lowers the rate.
+    expected = [1, 1, 1, 1, 0.5, 0.5, 0.5, 0.25, 0.25, 0.125]
+    for epoch, factor in enumerate(expected):
+        optimizer = adamw()  # as after a restart
+        schedule = Plateau(optimizer, PEAK, 1e-6, 1, 0.5, lambda: scores)
+        schedule.step(epoch)
+        assert rates(optimizer)[0] == pytest.approx(PEAK * factor), epoch
+
+
+def test_a_constant_rate_stays():
+    optimizer = adamw()
+    Constant(optimizer, 0.5).step(99)
+    assert rates(optimizer)[0] == 0.5

@@ -10,6 +10,7 @@ SECTIONS = {
     "config": "config.yaml",
     "dataset": "config/datasets/NAME.yaml",
     "model": "config/models/NAME.yaml",
+    "augmentation": "config/augmentations/NAME.yaml",
     "published": "config/published/NAME.yaml",
 }
 
@@ -23,6 +24,7 @@ def keys_of(schema, prefix=""):
         missing = "required" if key in schema.get("required", ()) else "-"
         yield f"{prefix}{key}", value.get("default", missing)
         yield from keys_of(value, f"{prefix}{key}.")
+        yield from keys_of(value.get("items", {}), f"{prefix}{key}.")
 
 
 def read_default(cell):

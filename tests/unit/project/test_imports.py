@@ -12,14 +12,19 @@ HEAVY = {"matplotlib", "nnunetv2", "pandas", "sklearn", "statsmodels", "torch"}
 # needs is imported there.
 ALLOWED = {
     "compare_predictors": {"pandas", "statsmodels"},
+    "count_costs": {"nnunetv2", "torch"},
     "extract_fingerprint": {"nnunetv2"},
     "find_near_duplicates": {"matplotlib"},
     "plan_experiment": {"nnunetv2"},
+    "plot_augmentation": {"matplotlib", "torch"},
+    "plot_case_comparison": {"matplotlib", "pandas"},
     "plot_cases": {"matplotlib", "pandas"},
     "plot_comparisons": {"matplotlib", "pandas"},
+    "plot_learning_curves": {"matplotlib", "pandas"},
     "plot_metrics": {"matplotlib", "pandas"},
     "plot_postprocessing": {"matplotlib", "pandas"},
     "plot_preparation": {"matplotlib"},
+    "plot_probabilities": {"matplotlib", "pandas"},
     "plot_training": {"matplotlib", "pandas"},
     "predict_fold": {"nnunetv2", "torch"},
     "preprocess_cases": {"nnunetv2"},
@@ -28,6 +33,7 @@ ALLOWED = {
     "segment_with_archive": {"nnunetv2", "torch"},
     "select_predictor": {"pandas"},
     "summarise_metrics": {"pandas", "statsmodels"},
+    "summarise_probabilities": {"pandas"},
     "train_fold": {"torch"},
     "transfer_previous_stage": {"nnunetv2"},
 }

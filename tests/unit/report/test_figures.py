@@ -8,8 +8,10 @@ import pytest
 from segflow.report.figures import (
     Panel,
     draw_cases,
+    draw_froc,
     draw_message,
     draw_metrics,
+    draw_reliability,
     draw_training,
     save,
 )
@@ -134,3 +136,53 @@ def test_equal_figures_are_equal_files(progress, metrics, panel, tmp_path):
         assert first.startswith(b"\x89PNG")
         assert b"Software" not in first
     assert plt.get_fignums() == []
+
+
+def test_reliability_has_a_panel_for_each_label_and_split():
+    keys = [
+        {"predictor": predictor, "split": split, "label": label}
+        for predictor in ("p", "q")
+        for split in ("val", "test")
+        for label in ("a", "b")
+    ]
+    calibration = pd.DataFrame([{**key, "ece": 0.0124} for key in keys])
+    bins = pd.DataFrame(
+        [
+            {**key, "bin": number, "share": 0.5, "probability": p, "observed": p / 2}
+            for key in keys
+            for number, p in ((0, 0.1), (14, 0.9))
+        ]
+    )
+    figure = draw_reliability(calibration, bins)
+    assert len(figure.axes) == 4
+    assert figure.axes[0].get_title() == "a, cross-validation\nECE 0.012, 0.012"
+    for axis in figure.axes:
+        diagonal, *lines = axis.lines
+        assert diagonal.get_xydata().tolist() == [[0, 0], [1, 1]]
+        assert [line.get_xydata().tolist() for line in lines] == [[[0.1, 0.05], [0.9, 0.45]]] * 2
+
+
+def test_froc_curves_go_on_to_the_last_operating_point():
+    at = [*(0.125, 0.25, 0.5, 1, 2, 4, 8), "mean"]
+    key = {"predictor": "p", "split": "val", "label": "a"}
+    points = pd.DataFrame(
+        [
+            {
+                **key,
+                "false_positives_per_case": str(point),
+                "sensitivity": 0.5,
+                "sensitivity_low": 0.4,
+                "sensitivity_high": 0.7,
+            }
+            for point in at
+        ]
+    )
+    curves = pd.DataFrame(
+        [{**key, "false_positives_per_case": 0.1, "sensitivity": 0.5, "threshold": 0.3}]
+    )
+    for curve, expected in ((curves, [0, 0.5, 0.5]), (curves[:0], [0, 0])):
+        (axis,) = draw_froc(points, curve).axes
+        line, markers = axis.lines
+        assert line.get_ydata().tolist() == expected
+        assert line.get_xdata()[-1] == 8
+        assert len(markers.get_xdata()) == 7

@@ -320,6 +320,10 @@ MODEL = {"title": "T"}
             r"m\.yaml: n_gpus is 2 and gpu_share 3; one of them must be 1",
         ),
         (
+            {"configuration": "2d", "overrides": {"patch_size": [8, 8, 8]}},
+            r"m\.yaml: overrides\.patch_size: 2d has 2 axes, found \[8, 8, 8\]",
+        ),
+        (
             {"configuration": "2d", "n_gpus": 4, "overrides": {"batch_size": 3}},
             r"m\.yaml: n_gpus is 4, but overrides\.batch_size is 3; each GPU needs a patch",
         ),
@@ -463,6 +467,31 @@ def test_regions_are_measured_beside_the_labels(project):
 def test_impossible_lesions_are_refused(project, rule, message):
     with pytest.raises(ValueError, match=rf"hippocampus\.yaml: {message}"):
         described(project, lesions=rule)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"froc": {}}, r"hippocampus\.yaml: froc: needs the key lesions"),
+        ({"froc": {"threshold": 0.6}}, r"froc\.threshold: 0\.6 is greater than the maximum"),
+        ({"froc": {"score": "median"}}, r"froc\.score: 'median' is not one of \['mean', 'max'\]"),
+        ({"calibration": {"margin_mm": 0}}, r"calibration\.margin_mm: 0 is less than or equal to"),
+        ({"calibration": {"bins": 3}}, r"calibration: .*'bins' was unexpected"),
+    ],
+)
+def test_impossible_measures_of_probabilities_are_refused(project, changes, message):
+    with pytest.raises(ValueError, match=message):
+        described(project, **changes)
+
+
+def test_measures_of_probabilities_have_defaults(project):
+    described(project, calibration={}, froc={}, lesions={"labels": ["anterior"]})
+    found = load_descriptions("dataset")["hippocampus"]
+    assert found["calibration"] == {"margin_mm": 10}
+    assert found["froc"] == {"threshold": 0.1, "score": "mean"}
+    run = Run(configuration())
+    assert run.measures_probabilities("hippocampus")
+    assert not run.converted("hippocampus").keys() & {"calibration", "froc"}
 
 
 def test_lesions_have_defaults(project):

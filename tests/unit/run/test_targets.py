@@ -54,6 +54,16 @@ def test_probabilities_are_discarded_unless_they_are_kept():
     assert (kept, discarded) == ([], ["<results>/hippocampus/discarded.csv"])
 
 
+def test_probabilities_are_measured_where_a_data_set_asks_for_it(project):
+    assert not [name for name in files("figures") if "reliability" in name]
+    description = project / "datasets/hippocampus.yaml"
+    description.write_text(description.read_text() + "calibration: {}\n")
+    assert "<results>/hippocampus/calibration.csv" in files("evaluate")
+    assert {"<results>/hippocampus/reliability.png", "<results>/hippocampus/froc.png"} <= {
+        *files("figures")
+    }
+
+
 def test_new_images_have_a_table_of_their_own():
     assert files("segment") == []
     wanted = {"folder": "in", "output": "out", "dataset": "hippocampus", "predictor": MODELS[0]}

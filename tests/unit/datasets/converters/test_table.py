@@ -1,9 +1,13 @@
 import re
 
+import numpy as np
 import pytest
 
+from conversion import convert, describe
+from dicom_files import UID_ROOT, slice_tags, write_segmentation, write_series, write_structures
 from segflow.datasets.converters.table import find_cases
-from segflow.images.nifti import read_image
+from segflow.images.nifti import read_image, read_labels
+from segflow.run.schemas import reading_defaults
 from user_layouts import make_picture_table, make_table
 
 
@@ -190,7 +194,6 @@ def test_a_wrong_header_is_an_error(raw, header, problem):
         (",,,first", "the image is missing"),
         ("d1.tif;,,,", "the image is missing"),
         ("b.nrrd,zzz.png,,", "there is no file zzz.png"),
-        ("b.nrrd,series,,", "the reference series is a folder"),
         ("b.nrrd,m.nii.gz;,,", "a name is missing between two separators"),
         ("b.nrrd,,training,", "unknown split 'training' (allowed: train, val, test, or blank"),
         ("b.nrrd,,Test,", "unknown split 'Test'"),
@@ -366,3 +369,62 @@ def test_names_without_latin_characters_get_one(raw):
     assert all(re.fullmatch(r"case_[0-9a-f]{8}", name) for name in names)
     write(raw, "image", "脾臓.nii.gz")
     assert only(raw).case == names[1]
+
+
+AXES = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])  # turned in plane
+PLACE = (3.0, 2.0, 1.5), (10.0, 20.0, 30.0), AXES  # spacing along z, y, x, and origin
+
+
+def test_dicom_series_with_segments_are_converted(tmp_path):
+    """Two patients as archives deliver them: one with a SEG, one with an RTSTRUCT in a folder."""
+    raw = tmp_path / "raw"
+    frame = UID_ROOT + "5"
+    image = np.arange(3 * 8 * 9, dtype=np.int16).reshape(3, 8, 9)
+    expected = np.zeros(image.shape, np.uint8)
+    expected[1:, 2:6, 3:8], expected[2, 3, 4:6] = 1, 2
+    for name in ("p1", "p2"):
+        series = f"{UID_ROOT}{name[1]}"
+        tags = {"SeriesInstanceUID": series, "FrameOfReferenceUID": frame}
+        write_series(raw / name / "ct", image + int(name[1]), *PLACE, **tags)
+    frames = [
+        (number, expected[index] == number, slice_tags(*PLACE, index))
+        for number in (2, 1)
+        for index in (2, 1, 0)
+        if (expected[index] == number).any()
+    ]
+    names = ["Liver", "Tumour "]
+    write_segmentation(raw / "p1/seg.dcm", frames, names, FrameOfReferenceUID=frame)
+
+    def contour(z, y, x):
+        """Return the corners of voxels from (y, x) to (y, x), as points in space."""
+        corners = [(x[0], y[0], z), (x[1], y[0], z), (x[1], y[1], z), (x[0], y[1], z)]
+        return np.add(PLACE[1], np.multiply(corners, PLACE[0][::-1]) @ AXES.T)
+
+    hole = contour(2, (2.6, 3.4), (3.6, 5.4))
+    rois = {
+        "LIVER": [contour(1, (2, 5), (3, 7)), contour(2, (2, 5), (3, 7)), hole],
+        "tumour": [contour(2, (3, 3), (4, 5))],
+        "Body": [contour(0, (0, 7), (0, 8))],
+    }
+    (raw / "p2/rt").mkdir()
+    write_structures(raw / "p2/rt/1-1.dcm", rois, frame_of_reference=frame)
+    write(raw, "case,image,label", "p1,p1/ct,p1/seg.dcm", "p2,p2/ct,p2/rt")
+    labels = {"background": 0, "liver": 1, "tumour": 2}
+    reading = reading_defaults() | {"label_values": {"Body": 0}, "orientation": "stored"}
+    dataset = describe(
+        "hippocampus",
+        converter="table",
+        channels=["CT"],
+        labels=labels,
+        reading=reading,
+    )
+    cases, problems = convert(raw, dataset, tmp_path / "out")
+    assert [problem for problem in problems if problem.severity != "note"] == []
+    assert len(cases) == 2
+    assert {case.label_voxels for case in cases} == {"38 2"}
+    for case in cases:
+        found, grid = read_labels(tmp_path / "out/converted/labelsTr" / f"{case.case}.nii.gz")
+        assert np.array_equal(found, expected), case
+        assert grid.spacing_mm == PLACE[0]
+        assert np.allclose(grid.origin_mm, PLACE[1])
+        assert np.allclose(grid.direction, AXES.ravel())

@@ -1,23 +1,22 @@
 """Conversion of a published data set to nnU-Net's raw layout, with a check of every file."""
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from segflow.datasets.problems import failed_cases
+from segflow.datasets.reading import Report, Target, read_channels, read_reference
 from segflow.datasets.sources import Problem, SourceCase
 from segflow.files.cases import Case
 from segflow.files.content import content_key, file_sha256, place_file
 from segflow.files.labels import Labels, foreground
 from segflow.files.ledger import Ledger
 from segflow.files.suffixes import suffix
-from segflow.files.words import counted
 from segflow.images.identity import voxel_key
-from segflow.images.nifti import SUFFIX, Grid, describe_difference, read_grid, write_image
+from segflow.images.nifti import SUFFIX, read_grid, write_image
 from segflow.images.orientation import (
     orientation_of,
     reorient,
@@ -25,9 +24,7 @@ from segflow.images.orientation import (
     with_flat_axis_last,
 )
 from segflow.images.preparation import drop_blank_slices, prepare_mammogram
-from segflow.images.raw_files import Volume, is_clean, knows_its_grid, read_label_map, read_volume
-from segflow.images.resampling import resample
-from segflow.images.segments import HALF, SegmentRule, is_segmentation, read_segments
+from segflow.images.raw_files import Volume, is_clean
 from segflow.jobs.workers import map_cases
 
 PROCEDURE = 1  # move it when converted files would differ
@@ -37,41 +34,6 @@ STATED = {"spacing_mm": [1, 1, 1]}  # what a description that is silent has alwa
 FEW, FEW_SHARE = 5, 0.05  # training cases with a label: fewer are worth a note
 # What the table of cases holds of a converted case.
 FACTS = {"shape", "spacing_mm", "voxels", "label_voxels", "orientation"}
-WHOLE_TOLERANCE = 1e-3  # of label values that were stored as inexact floats
-
-
-@dataclass(frozen=True)
-class Target:
-    """Where and under which rules cases are converted.
-
-    Parameters
-    ----------
-    raw : Path
-        Folder of the published files.
-    folder : Path
-        Folder of the data set in nnU-Net's raw layout.
-    n_channels : int
-        Channels that every image must have.
-    labels : frozenset of int
-        Values that a label map may hold.
-    reading : dict
-        How files are read (``reading`` in the data set's description).
-    """
-
-    raw: Path
-    folder: Path
-    n_channels: int
-    labels: frozenset[int]
-    reading: dict
-
-    def folders(self, split: str) -> tuple[Path, Path]:
-        """Return nnU-Net's folders of images and labels of a split."""
-        part = "Ts" if split == "test" else "Tr"
-        return self.folder / f"images{part}", self.folder / f"labels{part}"
-
-    def name(self, paths: Iterable[Path]) -> str:
-        """Return the names of raw files, relative to the raw folder."""
-        return ";".join(str(path.relative_to(self.raw)) for path in paths)
 
 
 def convert_cases(
@@ -192,10 +154,10 @@ def convert_case(
         problems = [Problem(**problem) for problem in facts["problems"]]
         return replace(case, **{name: facts[name] for name in FACTS}), problems, sha256
 
-    volume = _read_channels(source, target, report)
+    volume = read_channels(source, target, report)
     label_map = None
     if volume is not None and labelled:
-        label_map = _read_reference(source, target, volume, report)
+        label_map = read_reference(source, target, volume, report)
     voxels = ""
     if not report.failed:
         read = volume
@@ -239,248 +201,6 @@ def convert_case(
     return replace(case, **facts), report.problems, sha256
 
 
-class Report:
-    """What is found while one case is converted.
-
-    Parameters
-    ----------
-    source : SourceCase
-        The case.
-    target : Target
-        Where the raw files are.
-
-    Attributes
-    ----------
-    problems : list of Problem
-        Everything so far.
-    remapped : bool
-        Whether the reference holds other values than its file.
-    """
-
-    def __init__(self, source: SourceCase, target: Target):
-        self.case, self.target = source.case, target
-        self.problems: list[Problem] = []
-        self.remapped = False
-
-    def add(self, severity: str, path: Path, problem: str, action: str) -> None:
-        """Add a problem of a file."""
-        name = self.target.name([path])
-        self.problems.append(Problem(self.case, name, severity, problem, action))
-
-    def error(self, path: Path, problem: str | ValueError) -> None:
-        """Add something that stops the conversion; the names of file and folder are said once."""
-        text = str(problem).removeprefix(f"{path}: ").removeprefix(f"{path}/")
-        self.add("error", path, text, "mend or replace the file")
-
-    @property
-    def failed(self) -> bool:
-        """Whether the case cannot be converted."""
-        return any(problem.severity == "error" for problem in self.problems)
-
-    @property
-    def repaired(self) -> bool:
-        """Whether the raw files cannot be taken over as they are."""
-        return any(problem.severity == "repaired" for problem in self.problems)
-
-
-def _read_channels(source: SourceCase, target: Target, report: Report) -> Volume | None:
-    """Read the channels of a case into one image, on the grid of the first or of the label."""
-    volumes: list[Volume] = []
-    grid, where, first = None, "channel 0", source.images[0]
-    if target.reading.get("grid") == "label" and source.labels:
-        where, first = "its label", source.labels[0]
-        try:
-            grid = _grid_of_label(first, target)
-        except ValueError as error:
-            report.error(first, error)
-            return None
-    for path in source.images:
-        try:
-            volume = read_volume(path, target.reading)
-        except ValueError as error:
-            report.error(path, error)
-            continue
-        for repair in volume.repairs:
-            report.add("repaired", path, repair, "converted")
-        if n_bad := _n_not_finite(volume.array):
-            text = f"NaN or infinite in {counted(n_bad, 'voxel')}"
-            value = target.reading.get("not_finite")
-            if value is None:
-                action = "mend or replace the file, or state reading.not_finite"
-                report.add("error", path, text, action)
-                continue
-            kept = np.isfinite(volume.array)
-            volume = replace(
-                volume, array=np.where(kept, volume.array, volume.array.dtype.type(value))
-            )
-            report.add("repaired", path, text, f"became {value:g}")
-        if grid is None:
-            grid = volume.grid
-        mismatch, rounding = describe_difference(grid, volume.grid)
-        alike = len(grid.origin_mm) == len(volume.grid.origin_mm)
-        text = f"differs from {where} in {mismatch}; the first values are those of {first.name}"
-        if mismatch and alike and "grid" in target.reading:
-            volume = resample(volume, grid)
-            report.add("repaired", path, text, f"resampled linearly to the grid of {where}")
-        elif mismatch:
-            action = "put all on one grid, or state reading.grid, which resamples images"
-            report.add("error", path, text, action)
-        elif not alike:
-            text = f"differs from {where} in {rounding}"
-            report.add("repaired", path, text, f"took the header of {where}")
-        volumes.append(volume)
-    if report.failed:
-        return None
-    arrays = [volume.array for volume in volumes]
-    array = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
-    if len(array) != target.n_channels:
-        problem = f"{counted(len(array), 'channel')}, but the data set declares {target.n_channels}"
-        report.error(source.images[0], problem)
-        return None
-    return replace(volumes[0], array=array, grid=grid)
-
-
-def _grid_of_label(path: Path, target: Target) -> Grid:
-    """Return the grid of a label map, to which images are resampled."""
-    if not knows_its_grid(path) or is_segmentation(path):
-        raise ValueError(f"{path}: reading.grid is label, but a file of this kind knows no grid")
-    return read_volume(path, target.reading).grid
-
-
-def _read_reference(
-    source: SourceCase, target: Target, volume: Volume, report: Report
-) -> np.ndarray | None:
-    """Read the reference of a case, of shape (z, y, x), and compare the others with it."""
-    reference = np.zeros(volume.grid.shape, np.uint8 if max(target.labels) < 256 else np.uint16)
-    masked = source.mask_values or [None] * len(source.labels)
-    for path, value in zip(source.labels, masked, strict=True):
-        values = _read_values(path, source, target, volume, report, value)
-        if values is None:
-            continue
-        clash = (reference != 0) & (values != 0) & (reference != values)
-        if clash.any():
-            n_voxels = counted(int(clash.sum()), "voxel")
-            report.error(path, f"another file has another label in {n_voxels}")
-        np.maximum(reference, values, out=reference, casting="unsafe")
-    if report.failed:
-        return None
-    if source.labels and not reference.any():
-        report.add("note", source.labels[0], "the label map is empty", "kept")
-    for path in source.other_labels:
-        values = _read_values(path, source, target, volume, report)
-        if values is not None and (n_different := int((values != reference).sum())):
-            text = f"differs from the reference in {counted(n_different, 'voxel')}"
-            report.add("note", path, text, f"took {target.name(source.labels)}")
-    return reference
-
-
-def _read_values(
-    path: Path,
-    source: SourceCase,
-    target: Target,
-    volume: Volume,
-    report: Report,
-    masked: int | None = None,
-) -> np.ndarray | None:
-    """Read one label map, of shape (z, y, x), as the values that the data set declares.
-
-    A mask of the label `masked` alone gives its value, whatever value the file marks it by.
-    """
-    try:
-        if is_segmentation(path):
-            return _read_segments(path, source, target, volume, report, masked)
-        found = read_label_map(path, volume.grid.shape, target.reading)
-    except ValueError as error:
-        report.error(path, error)
-        return None
-    for repair in found.repairs:
-        report.add("repaired", path, repair, "converted")
-    # A format without a grid takes that of the image, and only has to have its shape.
-    same = replace(volume.grid, shape=found.grid.shape)
-    grid = found.grid if knows_its_grid(path) else same
-    mismatch, rounding = describe_difference(volume.grid, grid)
-    if mismatch:
-        report.error(path, f"differs from its image in {mismatch}")
-    if rounding:
-        text = f"differs from its image by rounding in {rounding}"
-        report.add("repaired", path, text, "took the image's header")
-    values = found.array[0]
-    if n_bad := _n_not_finite(values):
-        report.error(path, f"NaN or infinite in {counted(n_bad, 'voxel')}")
-        return None
-    if masked is None:
-        values = _declared(values, path, target, report)
-    else:
-        values = _masked(values, masked, path, target, report)
-    return None if mismatch else values
-
-
-def _read_segments(
-    path: Path,
-    source: SourceCase,
-    target: Target,
-    volume: Volume,
-    report: Report,
-    masked: int | None,
-) -> np.ndarray | None:
-    """Read a DICOM object of segments; see `_read_values`."""
-    report.remapped = True
-    known = SegmentRule(
-        source.segment_values,
-        target.reading["label_values"],
-        target.labels,
-        masked,
-        target.reading.get("label_threshold", HALF),
-    )
-    values, notes = read_segments(path, volume.grid, volume.frame_of_reference, known)
-    for note in notes:
-        report.add("note", path, note, "left out")
-    return values
-
-
-def _masked(
-    values: np.ndarray, label: int, path: Path, target: Target, report: Report
-) -> np.ndarray | None:
-    """Return a mask of one label with the value of this label."""
-    report.remapped = True
-    threshold = target.reading.get("label_threshold")
-    if threshold is None and len(found := _distinct(values[values != 0])) > 1:
-        shown = ", ".join(f"{value:g}" for value in found[:5])
-        text = f"a mask of one label holds 0 and one other value, found {shown}"
-        report.error(path, text)
-        return None
-    inside = values != 0 if threshold is None else values > threshold
-    return np.where(inside, label, 0).astype(np.uint16)
-
-
-def _declared(values: np.ndarray, path: Path, target: Target, report: Report) -> np.ndarray | None:
-    """Return the values of a label map as integers that the data set declares, if they can be."""
-    if "label_threshold" in target.reading:
-        report.remapped = True
-        return (values > target.reading["label_threshold"]).astype(np.uint8)
-    found = _distinct(values)
-    whole = np.rint(found)
-    inexact = np.abs(found - whole).max()
-    if np.issubdtype(values.dtype, np.floating) and inexact < WHOLE_TOLERANCE:
-        report.remapped = True
-        if inexact:
-            text = f"label values are inexact, by at most {inexact:.1g}"
-            report.add("repaired", path, text, "rounded")
-            values, found = np.rint(values), np.unique(whole)
-    mapping = target.reading["label_values"]
-    known = {value: mapping.get(f"{value:g}", value) for value in found.tolist()}
-    wrong = [value for value, label in known.items() if label not in target.labels]
-    if wrong:
-        shown = ", ".join(f"{value:g}" for value in wrong[:5])
-        allowed = ", ".join(dict.fromkeys([*map(str, sorted(target.labels)), *mapping]))
-        report.error(path, f"label values {shown} are not declared (allowed: {allowed})")
-        return None
-    if not mapping:
-        return values
-    report.remapped = True
-    return np.array(list(known.values()))[np.searchsorted(found, values)]
-
-
 def _prepare(
     source: SourceCase,
     target: Target,
@@ -515,26 +235,12 @@ def _prepare(
 
 
 def _count_labels(label_map: np.ndarray, largest: int) -> str:
-    """Return the number of voxels of each value from 1 on; by runs, as in `_distinct`."""
+    """Return the number of voxels of each value from 1 on, by runs of equal ones: it is faster."""
     flat = label_map.ravel()
     begins = np.append(0, np.flatnonzero(flat[1:] != flat[:-1]) + 1)
     lengths = np.diff(begins, append=flat.size)
     counts = np.bincount(flat[begins].astype(int), lengths, largest + 1)[1:]
     return " ".join(str(int(count)) for count in counts)
-
-
-def _distinct(values: np.ndarray) -> np.ndarray:
-    """Return the sorted distinct values of a label map, which is faster by runs of equal ones."""
-    flat = values.ravel()
-    begins = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-    return np.unique(np.append(flat[begins], flat[:1]))
-
-
-def _n_not_finite(array: np.ndarray) -> int:
-    """Return the number of values that are NaN or infinite."""
-    if not np.issubdtype(array.dtype, np.floating):
-        return 0
-    return int(array.size - np.count_nonzero(np.isfinite(array)))
 
 
 def missing_labels(cases: list[Case], labels: Labels) -> list[Problem]:

@@ -152,7 +152,7 @@ def published_folds(cases: list[Case]) -> list[Fold]:
 def check_folds(
     folds: list[Fold], cases: list[Case], n_folds: int, where: str, leaky: bool = False
 ) -> None:
-    """Refuse folds that leak, repeat or forget cases.
+    """Refuse folds that leak, repeat or forget cases, or have nothing to learn.
 
     Parameters
     ----------
@@ -188,6 +188,10 @@ def check_folds(
         for side in ("train", "val"):
             if len(set(fold[side])) != len(fold[side]):
                 problems.append(f"fold {number} names a case twice under {side!r}")
+        known = {case.case: case for case in cases}
+        labelled = [known[name].label_voxels.split() for name in fold["train"]]
+        if any(labelled) and not any(int(count) for counts in labelled for count in counts):
+            problems.append(f"fold {number} has no foreground in any training case")
         torn = {group_of[name] for name in fold["train"]} & {group_of[name] for name in fold["val"]}
         if torn and not leaky:
             problems.append(

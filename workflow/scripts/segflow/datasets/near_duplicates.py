@@ -193,6 +193,13 @@ def find_pairs(
 ) -> list[tuple[str, str]]:
     """Return all pairs of images whose hashes differ in few bits.
 
+    All hashes are compared, which is quadratic, but 200 million pairs, those of 20,000 images, take
+    three seconds of one core; to read and describe as many images takes a quarter of an hour. No
+    exact index does better at these distances. Of k + 1 parts of the bits one must be equal in
+    each pair within k bits, but with 136 of 512 bits these parts have fewer than four bits, in
+    which one of fourteen unrelated pairs agrees; and random samples of the bits that are long
+    enough to tell pairs apart (20) agree in one of 480 true pairs.
+
     Parameters
     ----------
     hashes : mapping of str to ndarray of bool

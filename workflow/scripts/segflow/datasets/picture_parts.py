@@ -37,8 +37,9 @@ class Features:
 
     Parameters
     ----------
-    picture : ndarray of float32
-        Of shape (y, x), with `SIZE` pixels along the longer side.
+    picture : ndarray of float16
+        Of shape (y, x), with `SIZE` pixels along the longer side; the largest value is 1. Half
+        precision, for it is the pictures that fill the memory.
     places : ndarray
         Of shape (blob, 3): y, x and sigma, in pixels.
     surroundings : ndarray
@@ -72,7 +73,9 @@ def describe_picture(array: np.ndarray) -> Features:
     places = np.stack([y, x, sigma], axis=1)
     surroundings = _surroundings(stack, places)
     known = np.linalg.norm(surroundings, axis=1) > 0
-    return Features(picture, places[known], surroundings[known])
+    # Over their largest value, for 16 bits reach beyond what half precision can hold.
+    stored = (picture / max(float(np.abs(picture).max()), 1e-9)).astype(np.float16)
+    return Features(stored, places[known], surroundings[known])
 
 
 def _surroundings(stack: np.ndarray, places: np.ndarray) -> np.ndarray:
@@ -124,7 +127,7 @@ def find_parts(features: Sequence[Features]) -> list[tuple[int, int, float]]:
         first, second = divmod(key, len(features))
         fitted = _fit(places[one[chosen]], places[other[chosen]])
         if fitted is not None:
-            pictures = features[first].picture, features[second].picture
+            pictures = (features[i].picture.astype(np.float32) for i in (first, second))
             found.append((first, second, correlate_part(*pictures, *fitted)))
     return found
 

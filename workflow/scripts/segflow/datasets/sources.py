@@ -104,8 +104,9 @@ class SourceCase:
 
     @property
     def label_files(self) -> list[Path]:
-        """The files of the reference and of the segmentations that are compared with it."""
-        return [*(self.labels or ()), *self.other_labels]
+        """The files of the reference and of what is compared with it; of a folder one by one."""
+        labels = (*(self.labels or ()), *self.other_labels)
+        return [file for path in labels for file in _inside(path) or [path]]
 
     @property
     def files(self) -> list[Path]:

@@ -91,12 +91,14 @@ def group_sums(values: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.n
     return sums, np.add.reduceat(finite[order].astype(float), starts, axis=0)
 
 
-def _draw_members(n: int, seed: int) -> Iterator[np.ndarray]:
-    """Yield the members of the resamples of `n` in blocks of shape (resamples, n)."""
+def draw_counts(n: int, seed: int) -> Iterator[np.ndarray]:
+    """Yield how often each of `n` is in each resample, in blocks of shape (resamples, n)."""
     generator = np.random.default_rng([seed, n])
     size = max(1, N_DRAWN // n)
     for start in range(0, N_RESAMPLES, size):
-        yield generator.integers(n, size=(min(size, N_RESAMPLES - start), n))
+        members = generator.integers(n, size=(min(size, N_RESAMPLES - start), n))
+        places = members + n * np.arange(len(members))[:, None]
+        yield np.bincount(places.ravel(), minlength=n * len(members)).reshape(-1, n)
 
 
 def _bootstrap_t(sums: np.ndarray, sizes: np.ndarray, seed: int) -> np.ndarray:
@@ -129,10 +131,8 @@ def _ratios(
     n = residuals.shape[1]
     equal = np.ptp(sizes) == 0  # resamples are then as large as the data: less than half the work
     blocks = []
-    for members in _draw_members(n, seed):
-        places = members + n * np.arange(len(members))[:, None]
-        counts = np.bincount(places.ravel(), minlength=n * len(members)).reshape(-1, n)
-        counts = counts.T.astype(float)
+    for drawn in draw_counts(n, seed):
+        counts = drawn.T.astype(float)
         moved = residuals @ counts
         squares = residuals**2 @ counts
         if equal:

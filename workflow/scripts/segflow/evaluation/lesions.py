@@ -176,10 +176,7 @@ def compare_lesions(
     (truth, sizes), (guess, other_sizes) = (
         label_lesions(mask, smallest) for mask in (reference, prediction)
     )
-    both = np.flatnonzero((truth > 0) & (guess > 0))
-    codes = (truth.ravel()[both] - 1) * np.intp(len(other_sizes)) + (guess.ravel()[both] - 1)
-    codes, shared = np.unique(codes, return_counts=True)
-    pairs = np.column_stack(np.divmod(codes, max(len(other_sizes), 1)))
+    pairs, shared = shared_voxels(truth, guess, len(other_sizes))
     matched = match_lesions(pairs, shared, sizes, other_sizes, rule)
     metrics = lesion_metrics(len(matched), len(sizes), len(other_sizes))
     common = dict(zip(map(tuple, pairs.tolist()), shared.tolist(), strict=True))
@@ -195,6 +192,29 @@ def compare_lesions(
                 values[3:] = [pair[1 - own] + 1, *scores]
             rows.append(dict(zip(lesion_columns(flat), values, strict=True)))
     return metrics, rows
+
+
+def shared_voxels(
+    reference: np.ndarray, prediction: np.ndarray, n_prediction: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return which components share voxels, and how many.
+
+    Parameters
+    ----------
+    reference, prediction : ndarray of uint32
+        Components of the same shape (z, y, x); see `label_lesions`.
+    n_prediction : int
+        Number of the prediction's components.
+
+    Returns
+    -------
+    pairs, shared : ndarray of int
+        Of shapes (n, 2) and (n,); see `match_lesions`.
+    """
+    both = np.flatnonzero((reference > 0) & (prediction > 0))
+    codes = (reference.ravel()[both] - 1) * np.intp(n_prediction)
+    codes, shared = np.unique(codes + (prediction.ravel()[both] - 1), return_counts=True)
+    return np.column_stack(np.divmod(codes, max(n_prediction, 1))), shared
 
 
 def label_lesions(mask: np.ndarray, smallest: float) -> tuple[np.ndarray, np.ndarray]:

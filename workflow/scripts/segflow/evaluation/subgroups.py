@@ -1,65 +1,12 @@
 """Summaries of parts of the cases: those of one class, sex, site, ..."""
 
-from collections.abc import Iterable
-
 import pandas as pd
 
 from segflow.evaluation.summaries import ALL, COUNTS, STATISTICS, SplitMetrics, summarise
 from segflow.evaluation.summaries import KEYS as SUMMARY_KEYS
-from segflow.files.cases import Case
 
-CLASS = "class_label"
-UNKNOWN = "unknown"
-MAX_VALUES = 12  # of one column: more are numbers or names, and no table of them says anything
 KEYS = ["subgroup", "value", *(key for key in SUMMARY_KEYS if key != "fold")]
 COLUMNS = [*KEYS, *COUNTS, *STATISTICS]
-
-
-def divide(cases: Iterable[Case], columns: list[str]) -> dict[tuple[str, str], list[str]]:
-    """Divide cases by what columns of their table say of them.
-
-    Parameters
-    ----------
-    cases : iterable of Case
-        The cases.
-    columns : list of str
-        ``class_label``, or covariates.
-
-    Returns
-    -------
-    dict of (str, str) to list of str
-        The cases of each column and value, values sorted; ``unknown`` is that of cases which have
-        none.
-
-    Raises
-    ------
-    ValueError
-        If there is no such column, or it has more than `MAX_VALUES` values.
-    """
-    cases = list(cases)
-    known = [CLASS, *sorted({name for case in cases for name in case.covariates})]
-    found: dict[tuple[str, str], list[str]] = {}
-    for column in columns:
-        if column not in known:
-            raise ValueError(
-                f"subgroups: cases.csv has no column {column!r} that divides the cases; those that "
-                f"do are {', '.join(known)}"
-            )
-        values = {
-            case.case: (case.class_label if column == CLASS else case.covariates.get(column))
-            or UNKNOWN
-            for case in cases
-        }
-        different = sorted(set(values.values()), key=lambda value: (value == UNKNOWN, value))
-        if len(different) > MAX_VALUES:
-            raise ValueError(
-                f"subgroups: column {column!r} of cases.csv has {len(different)} values "
-                f"({', '.join(different[:3])}, ...), allowed are {MAX_VALUES}; give the data set a "
-                "column of their ranges"
-            )
-        for value in different:
-            found[column, value] = [case for case, own in values.items() if own == value]
-    return found
 
 
 def summarise_subgroups(
@@ -75,7 +22,7 @@ def summarise_subgroups(
     splits : list of SplitMetrics
         See `segflow.evaluation.summaries.arrange`.
     subgroups : dict of (str, str) to list of str
-        See `divide`.
+        See `segflow.datasets.subgroups.divide`.
     groups : dict of str to str
         Group of each case.
     seed : int

@@ -25,6 +25,9 @@ from segflow.files.folders import visible
 from segflow.files.suffixes import DICOM, suffix
 from segflow.images.nifti import DIRECTION_TOLERANCE, SPACING_TOLERANCE, Grid
 
+STRUCTURES = "1.2.840.10008.5.1.4.1.1.481.3"
+# Classes of files that hold segments of an image: segmentations, and structure sets.
+SEGMENTS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7", STRUCTURES)
 # Positions are often rounded to 0.1 mm; a missing slice doubles a gap.
 GAP_TOLERANCE = 0.1  # of the usual gap
 SAME_POSITION_MM = 0.01
@@ -47,6 +50,7 @@ _PHOTOMETRIC = ("MONOCHROME1", "MONOCHROME2", "RGB")
 _FRAME_GROUPS = "PerFrameFunctionalGroupsSequence"
 _SHARED_GROUPS = "SharedFunctionalGroupsSequence"
 _TAGS = [
+    "SOPClassUID",
     "SeriesInstanceUID",
     "FrameOfReferenceUID",
     "Rows",
@@ -84,6 +88,9 @@ class DicomImage:
         What the header left open, so that the stated spacing was taken.
     frame_of_reference : str
         UID of the coordinates in which the slices lie; empty if unknown.
+    place : Grid or None
+        Of a single image, which its grid says nothing of: where it lies in space, as a slice of
+        1 mm, if the header tells.
     """
 
     array: np.ndarray
@@ -92,6 +99,7 @@ class DicomImage:
     laterality: str
     stated: list[str] = field(default_factory=list)
     frame_of_reference: str = ""
+    place: Grid | None = None
 
 
 @dataclass(frozen=True)
@@ -151,9 +159,9 @@ def read_dicom(path: Path, stated_mm: Sequence[float] | None = None) -> DicomIma
     Parameters
     ----------
     path : Path
-        One file, or a folder that holds one series and no other DICOM files. A file may hold
-        several frames if each has its position. A folder's ``DICOMDIR``, hidden files and files
-        with suffixes of other formats are passed over.
+        One file, or a folder that holds one series and no other images. A file may hold several
+        frames if each has its position. A folder's ``DICOMDIR``, segmentations, structure sets,
+        hidden files and files with suffixes of other formats are passed over.
     stated_mm : sequence of float or None
         Spacing along z, y, x for what the header leaves open: the spacing of pixels, and the place
         of the frames of one file, which then lie behind each other in their order.
@@ -173,8 +181,10 @@ def read_dicom(path: Path, stated_mm: Sequence[float] | None = None) -> DicomIma
     """
     with discreet():
         slices = _read_slices(path, stated_mm)
+        place = None
         if len(slices) == 1:
             grid = _flat_grid(slices[0])
+            place = _place_of(path, slices[0], grid)
         else:
             slices, grid = _arrange(path, slices)
         frames = _read_frames(slices)
@@ -188,6 +198,7 @@ def read_dicom(path: Path, stated_mm: Sequence[float] | None = None) -> DicomIma
             laterality=sides.pop() if len(sides) == 1 else "",
             stated=sorted({what for one in slices for what in one.stated}),
             frame_of_reference=frames_of_reference.pop() if len(frames_of_reference) == 1 else "",
+            place=place,
         )
 
 
@@ -249,6 +260,14 @@ def _read_slices(path: Path, stated_mm: Sequence[float] | None) -> list[_Slice]:
     """Return all frames of one file or series, in no order."""
     files = _find_files(path)
     headers = {file: read_file(file, specific_tags=_TAGS) for file in files}
+    if path.is_dir():  # segments often lie beside the slices that they were drawn on
+        headers = {
+            file: header
+            for file, header in headers.items()
+            if header.get("SOPClassUID") not in SEGMENTS
+        }
+        if not headers:
+            raise ValueError(f"{path}: no image in this folder, segments only")
     series = Counter(str(header.get("SeriesInstanceUID", "")) for header in headers.values())
     if len(series) > 1:
         counts = ", ".join(f"{short_hash(uid)}: {count}" for uid, count in series.most_common())
@@ -405,6 +424,14 @@ def _flat_grid(one: _Slice) -> Grid:
         )
     shape, spacing = (1, one.rows, one.columns), (1.0, *one.spacing_mm)
     return Grid(shape, spacing, (0.0, 0.0), (1.0, 0.0, 0.0, 1.0))
+
+
+def _place_of(path: Path, one: _Slice, grid: Grid) -> Grid | None:
+    """Return where a single slice lies in space, if its header tells."""
+    if not (one.position_mm and one.cosines):
+        return None
+    direction = tuple(float(value) for value in rotation_of(path, one.cosines).flat)
+    return replace(grid, origin_mm=one.position_mm, direction=direction)
 
 
 def _arrange(path: Path, slices: list[_Slice]) -> tuple[list[_Slice], Grid]:

@@ -59,6 +59,8 @@ class Volume:
         Of DICOM files: how grey values are shown, and ``L`` or ``R`` of a breast.
     frame_of_reference : str
         Of DICOM files: UID of the coordinates in which they lie.
+    place : Grid or None
+        Of a single DICOM slice: where it lies in space, if its header tells.
     """
 
     array: np.ndarray
@@ -67,6 +69,7 @@ class Volume:
     photometric: str = ""
     laterality: str = ""
     frame_of_reference: str = ""
+    place: Grid | None = None
 
 
 def read_volume(path: Path, reading: dict) -> Volume:
@@ -176,6 +179,7 @@ def _read_dicom(path: Path, reading: dict) -> Volume:
         image.photometric,
         image.laterality,
         image.frame_of_reference,
+        image.place,
     )
 
 

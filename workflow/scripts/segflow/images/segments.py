@@ -14,10 +14,13 @@ import pydicom
 from pydicom.misc import is_dicom as has_prefix
 from skimage.draw import polygon
 
+from segflow.files.folders import visible
 from segflow.files.labels import plain_name
 from segflow.files.suffixes import may_name_segments
 from segflow.files.words import counted
 from segflow.images.dicom import (
+    SEGMENTS,
+    STRUCTURES,
     decode_frames,
     discreet,
     first_value,
@@ -33,8 +36,6 @@ HALF = 0.5  # from above which a fraction is inside
 PLACE_TOLERANCE = 0.1  # of a voxel, by which a frame or contour may miss the image's voxels
 DECIMALS = 4  # of a voxel: corners of contours that lie on a voxel's centre do so but for rounding
 MIN_POINTS = 3  # of a polygon
-_SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
-_STRUCTURES = "1.2.840.10008.5.1.4.1.1.481.3"
 _KINDS = ("BINARY", "FRACTIONAL", "LABELMAP")
 _TAGS = [
     "SOPClassUID",
@@ -115,7 +116,28 @@ def is_segmentation(path: Path) -> bool:
         return False
     with discreet():
         header = read_file(path, specific_tags=["SOPClassUID"])
-    return header.get("SOPClassUID") in (*_SEGMENTATIONS, _STRUCTURES)
+    return header.get("SOPClassUID") in SEGMENTS
+
+
+def find_segments(path: Path) -> Path | None:
+    """Return the DICOM segmentation or structure set that a label is, or that its folder holds.
+
+    Other files of the folder are passed over, as the slices that it was drawn on.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds several.
+    """
+    if not path.is_dir():
+        return path if is_segmentation(path) else None
+    found = [file for file in visible(path) if is_segmentation(file)]
+    if len(found) > 1:
+        raise ValueError(
+            f"{path}: {len(found)} segmentations or structure sets in one folder "
+            f"({', '.join(file.name for file in found[:3])}, ...); name the file that is the label"
+        )
+    return found[0] if found else None
 
 
 def read_segments(
@@ -133,7 +155,7 @@ def read_segments(
     path : Path
         The file; see `is_segmentation`.
     grid : Grid
-        Of the image, as it is stored.
+        Of the image, as it is stored; in space, also if it is a single slice.
     frame_of_reference : str
         UID of the image's coordinates; empty if unknown.
     rule : SegmentRule
@@ -155,14 +177,14 @@ def read_segments(
     if len(grid.origin_mm) != 3:
         raise ValueError(
             f"{path}: its image is 2D and has no place in space, by which segments are drawn; give "
-            "a series of slices or a 3D image"
+            "a 3D image, or DICOM slices with position and orientation"
         )
     canvas = _Canvas(grid)
     notes = []
     with discreet():
         dataset = read_file(path, specific_tags=_TAGS)
         try:
-            if dataset.SOPClassUID == _STRUCTURES:
+            if dataset.SOPClassUID == STRUCTURES:
                 notes = _draw_structures(path, dataset, frame_of_reference, rule, canvas)
             else:
                 _draw_segmentation(path, dataset, frame_of_reference, rule, canvas)

@@ -1,13 +1,14 @@
 """Which GPUs this machine has, and leases of them, so that no two jobs get the same one.
 
-Only `choose_device` imports PyTorch. A lease is a small file that its job keeps locked. The system
-drops the lock when the job ends, however it ends, so a lease never outlives its job.
+Only `choose_device` and `peak_megabytes` import PyTorch. A lease is a small file that its job keeps
+locked. The system drops the lock when the job ends, however it ends, so a lease never outlives it.
 """
 
 import fcntl
 import json
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -308,6 +309,22 @@ def choose_device(wanted: str) -> "torch.device":
     elif not available.get(wanted, True):
         raise RuntimeError(f"device is {wanted!r}, but PyTorch finds none here; use auto or cpu")
     return torch.device(wanted)
+
+
+def peak_megabytes(device: str) -> float:
+    """Return the most memory that this process has used, in MB: of its GPU, if it computes there.
+
+    Parameters
+    ----------
+    device : str
+        Type of the device.
+    """
+    if device == "cuda":
+        import torch
+
+        return torch.cuda.max_memory_allocated() / 1e6
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes here
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
 def may_lease(wanted: str, n_gpus: int = 1, share: int = 1) -> AbstractContextManager:

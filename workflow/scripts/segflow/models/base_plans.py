@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+from segflow.models import resizing
 from segflow.models.nnunet import lean_imports
 from segflow.models.planners import PLANNERS
 
 with lean_imports():
     import nnunetv2
-    from nnunetv2.experiment_planning.plan_and_preprocess_api import plan_experiment_dataset
     from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
 
 
@@ -22,18 +22,22 @@ def plan_experiment(nnunet_name: str, plans_name: str, planning: dict[str, Any])
     plans_name : str
         Name that the plans get.
     planning : dict
-        Planning options of a model (``planner``, ``gpu_memory_gb``, ``spacing_mm``).
+        Planning options of a model (``planner``, ``gpu_memory_gb``, ``spacing_mm``, ``resize``).
     """
-    planner = recursive_find_python_class(
+    planner_class = recursive_find_python_class(
         str(Path(nnunetv2.__path__[0], "experiment_planning")),
         PLANNERS[planning["planner"]][0],
         "nnunetv2.experiment_planning",
     )
-    plans, _ = plan_experiment_dataset(
-        nnunet_name,
-        planner,
-        gpu_memory_target_in_gb=planning.get("gpu_memory_gb"),
-        overwrite_target_spacing=planning.get("spacing_mm"),
-        overwrite_plans_name=plans_name,
+    options = {"plans_name": plans_name}
+    if "gpu_memory_gb" in planning:
+        options["gpu_memory_target_in_gb"] = planning["gpu_memory_gb"]
+    planner = planner_class(
+        nnunet_name, overwrite_target_spacing=planning.get("spacing_mm"), **options
     )
-    return plans
+    resize = planning.get("resize")
+    if resize is None:
+        return planner.plan_experiment()
+    fingerprint = planner.dataset_fingerprint
+    planner.dataset_fingerprint = resizing.resized_fingerprint(fingerprint, resize)
+    return resizing.with_size(planner.plan_experiment(), resize)

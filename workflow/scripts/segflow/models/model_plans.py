@@ -6,8 +6,13 @@ It carries the model's overrides, and its settings for training and prediction.
 from copy import deepcopy
 from typing import Any
 
+from segflow.models.networks import NNUNET, as_architecture, check_patch, fit_patch
+
 # What plans hold of a model's description (``config/models``).
-PLANNED = ("configuration", "previous_model", "overrides", "training", "prediction")
+PLANNED = (
+    *("configuration", "previous_model", "overrides", "network", "training", "augmentation"),
+    "prediction",
+)
 
 
 def resolve_configuration(plans: dict, name: str) -> dict:
@@ -25,7 +30,9 @@ def resolve_configuration(plans: dict, name: str) -> dict:
     return own if parent is None else {**resolve_configuration(plans, parent), **own}
 
 
-def make_model_plans(base: dict, name: str, model: dict, seed: int) -> dict:
+def make_model_plans(
+    base: dict, name: str, model: dict, seed: int, pretrained: str | None = None
+) -> dict:
     """Return the plans of a model.
 
     Parameters
@@ -38,6 +45,8 @@ def make_model_plans(base: dict, name: str, model: dict, seed: int) -> dict:
         Description of the model (``config/models``).
     seed : int
         Seed of the run.
+    pretrained : str, optional
+        SHA-256 of the weights that training starts from.
 
     Returns
     -------
@@ -58,6 +67,9 @@ def make_model_plans(base: dict, name: str, model: dict, seed: int) -> dict:
             f"images are too small or flat for it); planned: {', '.join(plans['configurations'])}"
         )
     configuration = resolve_configuration(plans, wanted)
+    network = model["network"]
+    if network["name"] != NNUNET:
+        _replace_network(configuration, network, model["overrides"], where)
     _override(configuration, model["overrides"], where)
     plans["configurations"][wanted] = configuration
     plans["plans_name"] = name
@@ -69,12 +81,37 @@ def make_model_plans(base: dict, name: str, model: dict, seed: int) -> dict:
         "training": model["training"],
         "prediction": model["prediction"],
     }
+    if "augmentation" in model:
+        plans["segflow"]["augmentation"] = model["augmentation"]
+    if "deep_supervision" in network:
+        plans["segflow"]["deep_supervision"] = network["deep_supervision"]
+    if pretrained is not None:
+        plans["segflow"]["pretrained"] = {"file": network["pretrained"], "sha256": pretrained}
     return plans
+
+
+def _replace_network(
+    configuration: dict, network: dict[str, Any], overrides: dict[str, Any], where: str
+) -> None:
+    """Put a network of ours in the place of nnU-Net's, and make the patch one that it can take.
+
+    Whole images of one size are one patch; other patches grow to the next size that fits.
+    """
+    name, options = network["name"], network["options"]
+    configuration["architecture"] = as_architecture(name, options)
+    if "patch_size" in overrides:
+        check_patch(name, options, overrides["patch_size"], f"{where}: overrides.patch_size")
+    elif "resize" in configuration:
+        check_patch(name, options, configuration["resize"], f"{where}: planning.resize")
+        configuration["patch_size"] = configuration["resize"]
+    else:
+        configuration["patch_size"] = fit_patch(name, options, configuration["patch_size"])
 
 
 def _override(configuration: dict, overrides: dict[str, Any], where: str) -> None:
     """Put a model's overrides into a configuration of nnU-Net's plans."""
     architecture = configuration["architecture"]["arch_kwargs"]
+    strides = architecture.get("strides", [])  # a network of ours has been asked already
     for key in ("batch_size", "batch_dice"):
         if key in overrides:
             configuration[key] = overrides[key]
@@ -87,8 +124,8 @@ def _override(configuration: dict, overrides: dict[str, Any], where: str) -> Non
             )
         for axis, size in enumerate(patch):
             divisor = 1
-            for strides in architecture["strides"]:
-                divisor *= strides[axis]
+            for stage in strides:
+                divisor *= stage[axis]
             if size % divisor:
                 raise ValueError(
                     f"{where}: overrides.patch_size[{axis}] is {size}, but the network needs a "

@@ -14,6 +14,7 @@ from segflow.files.content import (
 from segflow.files.labels import label_values
 from segflow.files.ledger import Ledger
 from segflow.jobs.workers import count_workers, finish_cases
+from segflow.models import resizing
 from segflow.models.nnunet import lean_imports
 
 with lean_imports():
@@ -68,6 +69,7 @@ def preprocessing_key(plans: PlansManager, configuration: str, labels: list | di
         intensities,
         labels,
         *[name for name in [plans.plans.get("image_reader_writer")] if name != PLAIN_READER],
+        *([chosen[resizing.KEY]] if resizing.KEY in chosen else []),
     )
 
 
@@ -115,8 +117,11 @@ def preprocess_cases(
         former = content_key(former_key, case.content)
         if ledger.find(case.case, former) is not None:
             keys[case.case] = former
-    spacing = plans.get_configuration(configuration).spacing
-    largest = max((_megabytes(case, spacing, dataset_json) for case in cases), default=1)
+    chosen = plans.get_configuration(configuration)
+    size = chosen.configuration.get(resizing.KEY)
+    largest = max(
+        (_megabytes(case, chosen.spacing, size, dataset_json) for case in cases), default=1
+    )
     work = partial(
         _preprocess_case,
         raw=raw,
@@ -154,7 +159,7 @@ def _preprocess_case(
     partial_folder.mkdir(parents=True, exist_ok=True)
     chosen = plans.get_configuration(configuration)
     with naming_full_disk(target):
-        chosen.preprocessor_class(verbose=False).run_case_save(
+        resizing.preprocessor_of(chosen).run_case_save(
             str(partial_folder / case.case), images, label, plans, chosen, dataset_json
         )
     files = []
@@ -164,13 +169,18 @@ def _preprocess_case(
     return files
 
 
-def _megabytes(case: Case, spacing_mm: list[float], dataset_json: dict) -> float:
+def _megabytes(
+    case: Case, spacing_mm: list[float], size: list[int] | None, dataset_json: dict
+) -> float:
     """Return the memory that one case needs, in MB, from its size before and after resampling."""
     shape = [int(size) for size in case.shape.split()]
     old = [float(value) for value in case.spacing_mm.split()]
     new = [old[0], *spacing_mm] if len(spacing_mm) == 2 else spacing_mm
     before, extent = np.prod(shape), np.prod(np.multiply(shape, old))
-    after = extent / np.prod(new)
+    if size is None:
+        after = extent / np.prod(new)
+    else:
+        after = np.prod(size) * (max(shape) if len(size) == 2 and min(shape) > 1 else 1)
     channels = len(dataset_json["channel_names"]) + 1
     return float(max(before, after)) * channels * BYTES_PER_VOXEL / 1e6
 

@@ -22,6 +22,7 @@ from segflow.models.checkpoints import (
     set_aside,
     take_back,
 )
+from segflow.models.learning import lasting_settings
 from segflow.models.loading import check_shared_memory, patch_megabytes, plan_loading
 from segflow.models.nnunet import lean_imports
 from segflow.models.progress import read_progress
@@ -78,7 +79,12 @@ def training_identity(
         raise ValueError(f"cases of the fold are not preprocessed: {', '.join(missing[:5])}")
     settings = plans["segflow"]
     configuration = plans["configurations"][settings["configuration"]]
-    resumable = {k: v for k, v in settings["training"].items() if k != "checkpoint_minutes"}
+    resumable = lasting_settings(settings["training"])
+    resumable |= {
+        key: settings[key] for key in ("augmentation", "deep_supervision") if key in settings
+    }
+    if "pretrained" in settings:
+        resumable["pretrained"] = settings["pretrained"]["sha256"]
     if n_gpus > 1:
         resumable["n_gpus"] = n_gpus
     data = {name: [keys[name], previous.get(name)] for name in (*fold["train"], *fold["val"])}
@@ -251,12 +257,15 @@ def check_n_gpus(n_gpus: int, plans: dict, wanted: str) -> None:
 def describe_training(folder: Path, identity: dict, device: torch.device) -> dict:
     """Return the manifest of a finished training: its ingredients and its hashes."""
     rows = read_progress(folder / "progress.csv")
+    finished = read_checkpoint(folder / FINAL)
     return {
         "identity": identity,
         "folder": folder.name,
         "epochs": len(rows),
         "score": rows[-1]["score_name"],
-        "best_epoch": read_checkpoint(folder / FINAL)["best_epoch"],
+        "best_epoch": finished["best_epoch"],
+        "seconds": round(sum(float(row["seconds"]) for row in rows), 1),
+        "peak_mb": finished.get("peak_mb", 0.0),
         "checkpoints": {
             name: file_sha256(folder / f"checkpoint_{name}.pth") for name in ("final", "best")
         },

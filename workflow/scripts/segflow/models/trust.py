@@ -17,6 +17,8 @@ import numpy as np
 import torch
 from numpy._core import multiarray
 
+from segflow.models.networks import PREFIX
+
 # What NumPy's numbers and arrays are made of in a pickle.
 NUMBERS = [
     multiarray.scalar,
@@ -26,7 +28,7 @@ NUMBERS = [
     *(getattr(np.dtypes, name) for name in np.dtypes.__all__),
 ]
 # Where the classes of networks, and of what they are built from, may come from.
-ARCHITECTURES = ("dynamic_network_architectures.", "torch.nn.")
+ARCHITECTURES = ("dynamic_network_architectures.", "torch.nn.", PREFIX)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

@@ -65,6 +65,11 @@ def gather_members(
     return members
 
 
+def in_order(members: list[Member]) -> list[Member]:
+    """Return members in the order that decides about the last bit of their sums."""
+    return sorted(members, key=lambda member: (member[2], member[1]))
+
+
 def check_members(
     paths: list[Path], weights: list[float], regions_class_order: list[int] | None
 ) -> list[Probabilities]:
@@ -144,7 +149,7 @@ def label_map_of(
         )
         if 2 * peak * (1 + 1e-3) < total:
             continue
-        sums = _weighted_sums(members, weights, box)
+        sums = weighted_sums(members, weights, box)
         part = label_map[box]
         if members[0].with_background:
             largest = total - sums.sum(0)
@@ -157,7 +162,7 @@ def label_map_of(
     return label_map
 
 
-def _weighted_sums(
+def weighted_sums(
     members: list[Probabilities], weights: list[float], box: tuple[slice, ...]
 ) -> np.ndarray:
     """Return the sums of the members' weighted levels in a box, as float32."""
@@ -204,11 +209,7 @@ def ensemble_cases(
     ValueError
         If members do not fit together (see `check_members`) or not to the case's image.
     """
-    # The order of the members decides about the last bit of their sums.
-    members = {
-        case: sorted(chosen, key=lambda member: (member[2], member[1]))
-        for case, chosen in members.items()
-    }
+    members = {case: in_order(chosen) for case, chosen in members.items()}
     keys = {
         case: content_key([[key, weight] for _, weight, key in chosen], regions_class_order)
         for case, chosen in members.items()

@@ -14,11 +14,11 @@ import torch
 
 from segflow.datasets import conversion
 from segflow.datasets.conversion import (
-    Target,
     convert_cases,
     remove_other_cases,
 )
 from segflow.datasets.problems import failed_cases, join_problems, raise_problems, write_problems
+from segflow.datasets.reading import Target
 from segflow.datasets.sources import Problem, SourceCase
 from segflow.files.cases import Case
 from segflow.files.code import module_key

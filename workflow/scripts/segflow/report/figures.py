@@ -1,6 +1,7 @@
 """Figures of the report."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ matplotlib.use("agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -35,6 +37,7 @@ STYLE = {
     "axes.axisbelow": True,
     "legend.frameon": False,
 }
+SPLIT_TITLES = {"val": "cross-validation", "test": "test cases"}
 NAME_WIDTH = 30  # characters of a name in a line above a picture
 MAX_PAIRS = 45  # rows of a figure that can still be read
 
@@ -53,12 +56,15 @@ class Panel:
         Label maps by name; the first one is the reference and decides the slice.
     spacing_mm : tuple of float
         Spacing along (z, y, x).
+    notes : dict of str to str
+        What to say below label maps, by their names.
     """
 
     title: str
     channels: dict[str, np.ndarray]
     label_maps: dict[str, np.ndarray]
     spacing_mm: tuple[float, ...]
+    notes: dict[str, str] = field(default_factory=dict)
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -179,6 +185,45 @@ def draw_training(progress: "dict[int, pd.DataFrame]", title: str) -> Figure:
     return figure
 
 
+def draw_learning_curves(progress: "dict[str, list[pd.DataFrame]]") -> Figure:
+    """Draw the scores of several models against their epochs and the time that they took.
+
+    Parameters
+    ----------
+    progress : dict of str to list of DataFrame
+        The ``progress.csv`` of each fold, by the title of the model.
+    """
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(1, 2, figsize=(12, 4.2), sharey=True, layout="constrained")
+        for colour, (title, tables) in zip(_cycle(len(progress)), progress.items(), strict=True):
+            shares = np.linspace(0, 1, 101)
+            scores = np.array(
+                [np.interp(shares, (t["epoch"] + 1) / len(t), t["score_average"]) for t in tables]
+            )
+            seconds = np.mean(
+                [
+                    np.interp(shares, (t["epoch"] + 1) / len(t), t["seconds"].cumsum())
+                    for t in tables
+                ],
+                axis=0,
+            )
+            names = " and ".join(sorted({name for t in tables for name in t["score_name"]}))
+            for axis, place in zip(axes, (100 * shares, seconds), strict=True):
+                axis.plot(place, scores.mean(0), color=colour, label=f"{title} ({names})")
+                axis.fill_between(
+                    place, scores.min(0), scores.max(0), color=colour, alpha=0.2, linewidth=0
+                )
+        axes[0].set_xlabel("percent of the epochs")
+        axes[1].set_xlabel("seconds of a fold")
+        axes[1].set_xscale("log")
+        axes[0].set_ylabel("score, moving average")
+        axes[0].set_ylim(0, 1)
+        figure.legend(
+            *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=9
+        )
+    return figure
+
+
 def draw_metrics(metrics: "pd.DataFrame", metric: str, name: str) -> Figure:
     """Draw box plots of a metric for every predictor and label, with all cases as points.
 
@@ -191,8 +236,7 @@ def draw_metrics(metrics: "pd.DataFrame", metric: str, name: str) -> Figure:
     name : str
         The metric as people read it.
     """
-    titles = {"val": "cross-validation", "test": "test cases"}
-    splits = [split for split in titles if (metrics["split"] == split).any()]
+    splits = [split for split in SPLIT_TITLES if (metrics["split"] == split).any()]
     predictors = list(dict.fromkeys(metrics["predictor"]))
     labels = list(dict.fromkeys(metrics["label"]))
     width = 0.8 / len(predictors)
@@ -230,7 +274,7 @@ def draw_metrics(metrics: "pd.DataFrame", metric: str, name: str) -> Figure:
             axis.set_xticks(range(len(labels)), labels)
             axis.set_xlim(-0.6, len(labels) - 0.4)
             count = part["case"].nunique()
-            axis.set_title(f"{titles[split]} ({count} case{'s' * (count > 1)})", fontsize=10)
+            axis.set_title(f"{SPLIT_TITLES[split]} ({count} case{'s' * (count > 1)})", fontsize=10)
             axis.grid(axis="x", visible=False)
         axes[0, 0].set_ylabel(name)
         handles = [
@@ -253,48 +297,148 @@ def draw_agreement(metrics: "pd.DataFrame", agreement: "pd.DataFrame") -> Figure
         Rows of the same; see `segflow.evaluation.agreement.volume_agreement`. Bias and limits are
         drawn as lines in the colour of the predictor.
     """
-    titles = {"val": "cross-validation", "test": "test cases"}
-    splits = [split for split in titles if (agreement["split"] == split).any()]
-    labels = list(dict.fromkeys(agreement["label"]))
-    predictors = list(dict.fromkeys(agreement["predictor"]))
     unit = agreement["unit"].iloc[0]
     names = VOLUMES if unit == "mL" else AREAS
+
+    def draw(axis: Axes, label: str, split: str) -> None:
+        points, lines = (
+            table[(table["label"] == label) & (table["split"] == split)]
+            for table in (metrics, agreement)
+        )
+        axis.axhline(0, color="black", linewidth=0.8)
+        for colour, predictor in zip(_cycle(len(predictors)), predictors, strict=True):
+            reference, prediction = (
+                points.loc[points["predictor"] == predictor, name] for name in names
+            )
+            axis.plot((reference + prediction) / 2, prediction - reference, ".", color=colour)
+            for limits in lines[lines["predictor"] == predictor].itertuples():
+                axis.axhline(limits.bias, color=colour)
+                for value in (limits.limit_low, limits.limit_high):
+                    axis.axhline(value, color=colour, linestyle="--", linewidth=1)
+
+    labels, splits, predictors = _panels(agreement)
+    figure, axes = _draw_panels(labels, splits, predictors, draw, 2.6)
+    for axis in axes[:, 0]:
+        axis.set_ylabel(f"prediction minus\nreference ({unit})")
+    for axis in axes[-1]:
+        axis.set_xlabel(f"mean of both ({unit})")
+    return figure
+
+
+def draw_reliability(calibration: "pd.DataFrame", reliability: "pd.DataFrame") -> Figure:
+    """Draw the share of a label against its probability, a panel for each label and split.
+
+    Parameters
+    ----------
+    calibration, reliability : DataFrame
+        See `segflow.evaluation.reliability.summarise_calibration`; of one domain.
+    """
+
+    def draw(axis: Axes, label: str, split: str) -> None:
+        axis.plot([0, 1], [0, 1], color="black", linewidth=0.8)
+        for colour, predictor in zip(_cycle(len(predictors)), predictors, strict=True):
+            bins, whole = (
+                table[
+                    (table["label"] == label)
+                    & (table["split"] == split)
+                    & (table["predictor"] == predictor)
+                ]
+                for table in (reliability, calibration)
+            )
+            axis.plot(bins["probability"], bins["observed"], color=colour, linewidth=1)
+            sizes = 4 + 150 * np.sqrt(bins["share"])
+            axis.scatter(bins["probability"], bins["observed"], sizes, color=colour, alpha=0.5)
+            errors[label, split].extend(f"{value:.3f}" for value in whole["ece"])
+        axis.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal")
+
+    labels, splits, predictors = _panels(calibration)
+    errors = {(label, split): [] for label in labels for split in splits}
+    figure, axes = _draw_panels(labels, splits, predictors, draw, 3.6)
+    for (label, split), found in errors.items():
+        axis = axes[labels.index(label), splits.index(split)]
+        axis.set_title(f"{axis.get_title()}\nECE {', '.join(found)}", fontsize=10)
+    for axis in axes[-1]:
+        axis.set_xlabel("probability")
+    for axis in axes[:, 0]:
+        axis.set_ylabel("share that belongs to the label")
+    return figure
+
+
+def draw_froc(points: "pd.DataFrame", curves: "pd.DataFrame") -> Figure:
+    """Draw FROC curves, with intervals at the operating points, for each label and split.
+
+    Parameters
+    ----------
+    points, curves : DataFrame
+        See `segflow.evaluation.froc.froc`.
+    """
+    points = points[points["false_positives_per_case"] != "mean"]
+    points = points.assign(at=points["false_positives_per_case"].astype(float))
+    low, high = points["at"].min(), points["at"].max()
+
+    def draw(axis: Axes, label: str, split: str) -> None:
+        for number, (colour, predictor) in enumerate(
+            zip(_cycle(len(predictors)), predictors, strict=True)
+        ):
+            curve, at = (
+                table[
+                    (table["label"] == label)
+                    & (table["split"] == split)
+                    & (table["predictor"] == predictor)
+                ]
+                for table in (curves, points)
+            )
+            x = [0, *curve["false_positives_per_case"], high]
+            y = [0, *curve["sensitivity"], *curve["sensitivity"].tail(1), *([0] * curve.empty)]
+            axis.step(x, y, where="post", color=colour)
+            beside = at["at"] * 1.04**number  # intervals of predictors do not hide each other
+            axis.vlines(beside, at["sensitivity_low"], at["sensitivity_high"], color=colour)
+            axis.plot(beside, at["sensitivity"], "o", color=colour, markersize=4)
+        axis.set_xscale("log", base=2)
+        axis.set(xlim=(low / 1.2, high * 1.2), ylim=(-0.03, 1.03))
+        axis.set_xticks(sorted(set(points["at"])), ["1/8", "1/4", "1/2", "1", "2", "4", "8"])
+
+    labels, splits, predictors = _panels(points)
+    figure, axes = _draw_panels(labels, splits, predictors, draw, 3.2)
+    for axis in axes[-1]:
+        axis.set_xlabel("false positives per case")
+    for axis in axes[:, 0]:
+        axis.set_ylabel("sensitivity")
+    return figure
+
+
+def _panels(table: "pd.DataFrame") -> tuple[list[str], list[str], list[str]]:
+    """Return the labels, splits and predictors of a table, in the order in which they are drawn."""
+    splits = [split for split in SPLIT_TITLES if (table["split"] == split).any()]
+    return list(dict.fromkeys(table["label"])), splits, list(dict.fromkeys(table["predictor"]))
+
+
+def _draw_panels(
+    labels: list[str],
+    splits: list[str],
+    predictors: list[str],
+    draw: Callable[[Axes, str, str], None],
+    height: float,
+) -> tuple[Figure, np.ndarray]:
+    """Draw a panel for each label (row) and split (column), with a legend of predictors."""
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(
             len(labels),
             len(splits),
-            figsize=(5.5 * len(splits), 2.6 * len(labels) + 0.6),
+            figsize=(5.5 * len(splits), height * len(labels) + 0.6),
             squeeze=False,
             layout="constrained",
         )
         for row, label in zip(axes, labels, strict=True):
             for axis, split in zip(row, splits, strict=True):
-                points, lines = (
-                    table[(table["label"] == label) & (table["split"] == split)]
-                    for table in (metrics, agreement)
-                )
-                axis.axhline(0, color="black", linewidth=0.8)
-                for colour, predictor in zip(_cycle(len(predictors)), predictors, strict=True):
-                    reference, prediction = (
-                        points.loc[points["predictor"] == predictor, name] for name in names
-                    )
-                    axis.plot(
-                        (reference + prediction) / 2, prediction - reference, ".", color=colour
-                    )
-                    for limits in lines[lines["predictor"] == predictor].itertuples():
-                        axis.axhline(limits.bias, color=colour)
-                        for value in (limits.limit_low, limits.limit_high):
-                            axis.axhline(value, color=colour, linestyle="--", linewidth=1)
-                axis.set_title(f"{label}, {titles[split]}", fontsize=10)
-            row[0].set_ylabel(f"prediction minus\nreference ({unit})")
-        for axis in axes[-1]:
-            axis.set_xlabel(f"mean of both ({unit})")
+                axis.set_title(f"{label}, {SPLIT_TITLES[split]}", fontsize=10)
+                draw(axis, label, split)
         handles = [
             Line2D([], [], marker="o", color=colour, label=predictor)
             for colour, predictor in zip(_cycle(len(predictors)), predictors, strict=True)
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(handles)))
-    return figure
+    return figure, axes
 
 
 def draw_comparisons(comparisons: "pd.DataFrame", name: str) -> Figure:
@@ -308,10 +452,9 @@ def draw_comparisons(comparisons: "pd.DataFrame", name: str) -> Figure:
     name : str
         The metric as people read it.
     """
-    titles = {"val": "cross-validation", "test": "test cases"}
     parts = {
         split: comparisons[comparisons["split"] == split]
-        for split in titles
+        for split in SPLIT_TITLES
         if (comparisons["split"] == split).any()
     }
     drawn = {
@@ -347,7 +490,7 @@ def draw_comparisons(comparisons: "pd.DataFrame", name: str) -> Figure:
                     fontsize=9,
                     fontweight="bold" if p < 0.05 else "normal",
                 )
-            title = f"{titles[split]}, {counted(part['n_groups'].max(), 'group')} of cases"
+            title = f"{SPLIT_TITLES[split]}, {counted(part['n_groups'].max(), 'group')} of cases"
             if len(part) < len(parts[split]):
                 title += f", {len(part)} of {len(parts[split])} pairs"
             axis.set_title(title, fontsize=10)
@@ -366,10 +509,9 @@ def draw_ranking(ranking: "pd.DataFrame", titles: dict[str, str]) -> Figure:
     """
     from scikit_posthocs import critical_difference_diagram  # slow, and no other figure needs it
 
-    splits = {"val": "cross-validation", "test": "test cases"}
     parts = {
         split: ranking[ranking["split"] == split].set_index("predictor")
-        for split in splits
+        for split in SPLIT_TITLES
         if (ranking["split"] == split).any()
     }
     n_rows = max(len(part) for part in parts.values())
@@ -397,7 +539,7 @@ def draw_ranking(ranking: "pd.DataFrame", titles: dict[str, str]) -> Figure:
             test = part.iloc[0]
             p, difference = test["p"], test["critical_difference"]
             axis.set_title(
-                f"Mean ranks by Dice, {splits[split]}, {test['n_datasets']:.0f} data sets\n"
+                f"Mean ranks by Dice, {SPLIT_TITLES[split]}, {test['n_datasets']:.0f} data sets\n"
                 f"Friedman p = {p:.3g}, critical difference {difference:.2f}",
                 fontsize=10,
             )
@@ -437,8 +579,8 @@ def draw_cases(panels: list[Panel], labels: Labels) -> Figure:
                 if name in panel.label_maps:
                     axis.imshow(_coloured(array[place], colours), aspect=aspect)
                 axis.set_axis_off()
-                if panel is panels[0]:
-                    axis.set_title(name, fontsize=10)
+                above = [*wrap(name, NAME_WIDTH)] if panel is panels[0] else []
+                axis.set_title("\n".join([*above, panel.notes.get(name, "")]).strip(), fontsize=9)
             row[0].text(
                 -0.06,
                 0.5,

@@ -24,7 +24,7 @@ from segflow.run.schemas import PROJECT, check
 
 EVALUATION_KEYS = (  # of data sets
     *("evaluated_regions", "surface_tolerance_mm", "distance_penalty_mm", "lesions", "bands"),
-    *("subgroups", "metrics", "boundary_mm"),
+    *("subgroups", "metrics", "boundary_mm", "calibration", "froc"),
 )
 
 # Of data sets: nothing that is computed depends on them.
@@ -123,6 +123,12 @@ class Run:
                     "predicts no training cases; a model that is cross-validated does"
                 )
             self._check_gpus(name, model)
+            axes = 2 if model["configuration"] == "2d" else 3
+            if len(patch := model["overrides"].get("patch_size", [1] * axes)) != axes:
+                raise ValueError(
+                    f"config/models/{name}.yaml: overrides.patch_size: {model['configuration']} "
+                    f"has {axes} axes, found {patch}"
+                )
         if self.models and all("fold" in model for model in self.models.values()):
             raise ValueError(
                 f"configuration: models: {', '.join(self.models)} have fold: all, so none has "
@@ -316,6 +322,10 @@ class Run:
         if isinstance(found, dict):
             return found
         return dict.fromkeys(foreground(self.measured(dataset)), found)
+
+    def measures_probabilities(self, dataset: str) -> bool:
+        """Say whether a data set asks for what only probabilities tell."""
+        return not self.datasets[dataset].keys().isdisjoint({"calibration", "froc"})
 
     def part_rule(self, dataset: str) -> dict[str, Any]:
         """Return the parameters of `segflow.datasets.parts.PartRule` of a data set."""

@@ -9,13 +9,16 @@ from jsonschema import Draft202012Validator
 
 from segflow.datasets import converters
 from segflow.files.labels import foreground, foreground_values, ignored_value
+from segflow.models.augmentations import BUILT_IN, check_augmentation
+from segflow.models.learning import check_training
+from segflow.models.networks import NNUNET, check_network, check_patch
 from segflow.run.schemas import PROJECT, check, read_yaml
 
 CONVERTERS = Path(converters.__file__).parent
 
 
 def description_names(kind: str) -> list[str]:
-    """Return the names of all data sets or models, whatever is in their files."""
+    """Return the names of all data sets, models or augmentations, whatever is in their files."""
     return sorted(path.stem for path in _folder(kind).glob("*.yaml"))
 
 
@@ -65,11 +68,38 @@ def load_description(kind: str, name: str) -> dict:
                 f"{', '.join(converters)}"
             )
         check_dataset(value, where)
+    if kind == "model":
+        check_model(value, where)
     return value
 
 
 def _folder(kind: str) -> Path:
     return PROJECT / "config" / f"{kind}s"
+
+
+def load_augmentation(name: str, key: str) -> dict:
+    """Read an augmentation: a file of ``config/augmentations``.
+
+    Parameters
+    ----------
+    name : str
+        Stem of the file.
+    key : str
+        File and key that name it, for the message.
+
+    Raises
+    ------
+    ValueError
+        If there is none of this name, or the file breaks its schema or names unknown transforms.
+    """
+    where = f"config/augmentations/{name}.yaml"
+    path = _folder("augmentation") / f"{name}.yaml"
+    if not path.exists():
+        known = ", ".join([*BUILT_IN, *description_names("augmentation")])
+        raise ValueError(f"{key}: unknown name {name!r}; known: {known}")
+    value = check(read_yaml(path, where), "augmentation", where)
+    check_augmentation(value, where)
+    return value
 
 
 def load_published(datasets: Iterable[str]) -> dict[str, dict]:
@@ -116,6 +146,44 @@ def check_dataset(dataset: dict, where: str) -> None:
     dataset["reading"]["label_values"] = {str(key): value for key, value in values.items()}
     if "labels" in dataset:
         _check_labels(dataset, where)
+
+
+def check_model(model: dict, where: str) -> None:
+    """Check what a schema cannot, and fill in the options of the network and the augmentation."""
+    network, overrides = model["network"], model["overrides"]
+    network["options"] = check_network(network, model["configuration"], where)
+    check_training(model["training"], where)
+    if network["name"] != NNUNET and (wrong := {"base_features", "max_features"} & {*overrides}):
+        raise ValueError(
+            f"{where}: overrides.{min(wrong)} goes with network {NNUNET}; the features of "
+            f"{network['name']} are in network.options"
+        )
+    _check_resize(model, where)
+    if "pretrained" in network and not Path(network["pretrained"]).is_file():
+        raise FileNotFoundError(
+            f"{where}: network.pretrained: {network['pretrained']}: no such file; weights are "
+            "never downloaded"
+        )
+    name = model["training"]["augmentation"]
+    if name not in BUILT_IN:
+        found = load_augmentation(name, f"{where}: training.augmentation")
+        model["augmentation"] = {key: value for key, value in found.items() if key != "title"}
+
+
+def _check_resize(model: dict, where: str) -> None:
+    """Refuse a size of another dimension than the images of the model's configuration."""
+    resize = model["planning"].get("resize")
+    needed = {"2d": 2, "3d_fullres": 3}.get(model["configuration"], 0)
+    if resize is not None and len(resize) != needed:
+        raise ValueError(
+            f"{where}: planning.resize: needs two numbers for configuration 2d or three for "
+            f"3d_fullres, found {resize} for {model['configuration']}"
+        )
+    if resize is not None and "spacing_mm" in model["planning"]:
+        raise ValueError(f"{where}: planning: resize and spacing_mm cannot both be")
+    if resize is not None and model["network"]["name"] != NNUNET:
+        what = f"{where}: planning.resize"
+        check_patch(model["network"]["name"], model["network"]["options"], resize, what)
 
 
 def _check_labels(dataset: dict, where: str) -> None:
@@ -173,6 +241,8 @@ def _check_lesions(dataset: dict, where: str) -> None:
             raise ValueError(
                 f"{where}: lesions.labels: unknown name {name!r}; known: {', '.join(known)}"
             )
+    if "froc" in dataset and not rule["labels"]:
+        raise ValueError(f"{where}: froc: needs the key lesions, which says what is one")
     if rule.get("overlap") in ("iou", "dice") and rule["threshold"] > 1:
         raise ValueError(
             f"{where}: lesions.threshold: {rule['overlap']} is 1 at most, found {rule['threshold']}"

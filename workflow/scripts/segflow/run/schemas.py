@@ -55,6 +55,10 @@ def _fill_defaults(value: dict, schema: dict) -> None:
         rules = known.get(key, schema.get("additionalProperties"))
         if isinstance(part, dict) and isinstance(rules, dict):
             _fill_defaults(part, rules)
+        elif isinstance(part, list) and isinstance(rules, dict):
+            for item in part:
+                if isinstance(item, dict):
+                    _fill_defaults(item, rules.get("items", {}))
 
 
 def read_yaml(path: Path, where: str) -> Any:

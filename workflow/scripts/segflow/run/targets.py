@@ -38,11 +38,14 @@ PREPARED = {
         "{dataset}/metrics.png",
         "{dataset}/volumes.png",
         "{dataset}/{model}/training.png",
+        "{dataset}/costs.csv",
         "run.json",
     ],
     "report": ["report.html"],
     "discard": ["{dataset}/discarded.csv"],
 }
+# What data sets have that ask for it.
+PROBABILITIES = {"evaluate": ["calibration.csv"], "figures": ["reliability.png", "froc.png"]}
 
 
 def target_files(run: Run, step: str) -> list[str]:
@@ -81,11 +84,29 @@ def target_files(run: Run, step: str) -> list[str]:
         own = {**values, "predictor": [predictor], "split": run.splits_of(predictor)}
         for pattern in PREDICTED[run.task(predictor)].get(step, ()):
             files += _fill(pattern, own)
+    if step == "figures" and len(run.models) > 1:
+        files += [f"{dataset}/learning_curves.png" for dataset in chosen["dataset"]]
+    if step == "figures" and len(run.predictors) > 1:
+        files += _fill(
+            "{dataset}/case_comparison_{split}.png", {**values, "split": ["val", "test"]}
+        )
+    if step == "figures":
+        files += [
+            f"{dataset}/{model}/augmentation.png"
+            for dataset, model in product(chosen["dataset"], chosen["model"])
+            if run.models[model]["training"]["augmentation"] != "none"
+        ]
     if step in ("convert", "figures"):
         files += [
             f"{name}/preparation.png"
             for name in chosen["dataset"]
             if "mammography" in run.datasets[name]["reading"]
+        ]
+    if step in ("evaluate", "figures"):
+        files += [
+            f"{dataset}/{name}"
+            for dataset in filter(run.measures_probabilities, chosen["dataset"])
+            for name in PROBABILITIES[step]
         ]
     if step in ("evaluate", "figures") and len(run.datasets) > 1:
         files.append("ranking.csv")

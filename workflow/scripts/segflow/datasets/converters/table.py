@@ -257,7 +257,7 @@ def _read_labels(
         files = [_named(folder, file) for _, file in files]
         if len({bool(name) for name, _ in files}) > 1:
             report("some files have the name of their label and some have not")
-    paths = tuple(_find(folder, file, report, series=False) for _, file in files)
+    paths = tuple(_find(folder, file, report) for _, file in files)
     return paths, tuple(name for name, _ in files) if any(name for name, _ in files) else ()
 
 
@@ -278,7 +278,7 @@ def _split(cell: str) -> list[str]:
     return [name.strip() for name in re.split(r"[;|]", cell)] if cell else []
 
 
-def _find(folder: Path, name: str, report: Report, series: bool = True) -> Path:
+def _find(folder: Path, name: str, report: Report) -> Path:
     """Return the path of a file or series, reporting it if it is not there or not allowed."""
     parts = PurePosixPath(name)
     path = folder / parts
@@ -289,10 +289,8 @@ def _find(folder: Path, name: str, report: Report, series: bool = True) -> Path:
     elif parts.is_absolute() or ".." in parts.parts or re.match("[A-Za-z]:", name):
         report(f"{name!r} leaves the raw folder", "write the path relative to the table")
     elif os.path.isdir(path):  # which, unlike pathlib, take names that are too long for a file
-        if not series:
-            report(f"the reference {name} is a folder", "name its file")
-        elif not any(file.is_file() for file in visible(path)):
-            report(f"the folder {name} has no files", "put the DICOM series there")
+        if not any(file.is_file() for file in visible(path)):
+            report(f"the folder {name} has no files", "put the DICOM files there")
     elif not os.path.isfile(path):
         report(f"there is no file {name}", "add the file or mend its name")
     # Files of a DICOM series may have no suffix, or end in a number.

@@ -9,8 +9,11 @@ import os
 import signal
 import sys
 import time
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import numpy as np
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import distributed
@@ -20,7 +23,9 @@ SCRIPTS = str(Path(__file__).parents[3])
 if SCRIPTS not in sys.path:
     sys.path.append(SCRIPTS)
 
+from segflow.jobs.devices import peak_megabytes  # noqa: E402
 from segflow.jobs.interruption import SIGNALS, Interrupted  # noqa: E402
+from segflow.models.augmentations import BUILT_IN, mirrored_axes  # noqa: E402
 from segflow.models.checkpoints import (  # noqa: E402
     BEST,
     LATEST,
@@ -29,8 +34,10 @@ from segflow.models.checkpoints import (  # noqa: E402
     seed_everything,
     write_checkpoint,
 )
+from segflow.models.networks import NNUNET, network_of  # noqa: E402
+from segflow.models.optimization import make_optimizer, make_schedule  # noqa: E402
 from segflow.models.progress import Pace, describe_epoch, enter_epoch  # noqa: E402
-from segflow.models.schedules import OneCycle  # noqa: E402
+from segflow.models.scores import NAMES, epoch_scores, moving_average  # noqa: E402
 from segflow.models.stopping import Patience  # noqa: E402
 
 ANNOUNCE_SECONDS = 20
@@ -43,8 +50,8 @@ class SegflowTrainer(nnUNetTrainer):
       SIGUSR1, each whole or not at all. It holds the random states, so that training goes on from
       the very iteration as if nothing had happened (exactly so on the CPU without workers).
     * Processes that share each batch, one on each GPU, stop at the same iteration.
-    * Training stops early when the moving average of the pseudo Dice has not improved for
-      ``patience`` epochs.
+    * Training stops early when the moving average of its score has not improved for ``patience``
+      epochs, and at once when a loss or a weight is no finite number.
     * Each epoch is a row of ``progress.csv`` as soon as it ends.
     * The final validation is not part of it.
 
@@ -55,8 +62,10 @@ class SegflowTrainer(nnUNetTrainer):
         plans.setdefault("continue_training", False)
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.settings = plans.get("segflow", {})
-        training = self.settings.get("training", {})
-        self.schedule = training.get("schedule", "nnunet")
+        self.training = training = self.settings.get("training", {})
+        is_ours = network_of(self.configuration_manager.configuration["architecture"])[0] != NNUNET
+        self.enable_deep_supervision = not is_ours and self.settings.get("deep_supervision", True)
+        self.score = training.get("select_by", "dice")
         self.num_epochs = training.get("epochs", self.num_epochs)
         self.num_iterations_per_epoch = training.get(
             "iterations_per_epoch", self.num_iterations_per_epoch
@@ -66,7 +75,11 @@ class SegflowTrainer(nnUNetTrainer):
         )
         self.initial_lr = training.get("learning_rate", self.initial_lr)
         self.weight_decay = training.get("weight_decay", self.weight_decay)
-        self.augmented = training.get("augmentation", "nnunet") == "nnunet"
+        self.augmentation = self._augmentation()
+        configured = self.configuration_manager.configuration
+        if configured.get("resize") == configured["patch_size"]:
+            # Whole images: a patch around their foreground would be half beside them.
+            self.oversample_foreground_percent = 0.0
         self.patience = Patience(training.get("patience", 0))
         self.checkpoint_seconds = 60 * training.get("checkpoint_minutes", 5)
         self.compiled = training.get("compile", True)
@@ -86,6 +99,38 @@ class SegflowTrainer(nnUNetTrainer):
 
     # What is particular to a model
 
+    def _augmentation(self) -> dict:
+        """Return the augmentation as a file of ``config/augmentations`` describes one."""
+        name = self.training.get("augmentation", "nnunet")
+        if name in BUILT_IN:
+            return {"base": name, "transforms": []}
+        return self.settings["augmentation"]
+
+    @staticmethod
+    def build_network_architecture(
+        plans_manager,
+        configuration_manager,
+        num_input_channels,
+        num_output_channels,
+        enable_deep_supervision=True,
+    ):
+        """Return the network that plans name: one of `segflow.models.networks`, or nnU-Net's."""
+        name, options = network_of(configuration_manager.configuration["architecture"])
+        channels = num_input_channels, num_output_channels
+        if name == NNUNET:
+            return nnUNetTrainer.build_network_architecture(
+                plans_manager, configuration_manager, *channels, enable_deep_supervision
+            )
+        # Imported here: the libraries of networks take seconds.
+        from segflow.models.network_builders import build_network
+
+        return build_network(name, options, len(configuration_manager.patch_size), *channels)
+
+    def set_deep_supervision_enabled(self, enabled: bool):
+        """Switch the outputs of lower resolution on or off, where the network has any."""
+        if self.enable_deep_supervision:
+            super().set_deep_supervision_enabled(enabled)
+
     def initialize(self):
         """Seed all generators, then build network, optimizer and loss."""
         seed = self.settings.get("seed")
@@ -93,33 +138,77 @@ class SegflowTrainer(nnUNetTrainer):
             seed += self.local_rank  # or all processes would draw the same patches
             seed_everything(seed)
         super().initialize()
+        if "pretrained" in self.settings:
+            self._take_pretrained(**self.settings["pretrained"])
+
+    def _take_pretrained(self, file: str, sha256: str) -> None:
+        """Start from the weights of another training that fit."""
+        from segflow.models.pretrained import load_pretrained
+
+        with TemporaryDirectory() as scratch:
+            taken, left = load_pretrained(self._plain_network(), Path(file), sha256, Path(scratch))
+        self.print_to_log_file(
+            f"{file}: {len(taken)} weights taken, {len(left)} as drawn: {', '.join(left) or 'none'}"
+        )
+
+    def _plain_network(self) -> torch.nn.Module:
+        """Return the network without what shares or compiles it."""
+        network = self.network.module if self.is_ddp else self.network
+        return network._orig_mod if isinstance(network, OptimizedModule) else network
 
     def _do_i_compile(self):
         return self.compiled and super()._do_i_compile()
 
     def configure_optimizers(self):
-        """Return nnU-Net's SGD with polynomial decay, or AdamW with one cycle."""
-        if self.schedule == "nnunet":
+        """Return optimizer and schedule by the names that the model says, or nnU-Net's own."""
+        if not self.training:
             return super().configure_optimizers()
-        optimizer = torch.optim.AdamW(
-            self.network.parameters(), lr=self.initial_lr, weight_decay=self.weight_decay
+        optimizer = make_optimizer(self.training, self.network.parameters())
+        scores = partial(self._scores, self.logger)
+        return optimizer, make_schedule(self.training, optimizer, self.num_epochs, scores)
+
+    def _build_loss(self):
+        """Return the loss that the model says, or nnU-Net's own."""
+        theirs = super()._build_loss()
+        terms = self.training.get("loss")
+        if not terms:
+            return theirs
+        from segflow.models.losses import CompoundLoss
+
+        own = CompoundLoss(
+            terms,
+            self.label_manager.has_regions,
+            self.label_manager.ignore_label,
+            self.configuration_manager.batch_dice,
         )
-        return optimizer, OneCycle(optimizer, self.initial_lr, self.num_epochs)
+        if not self.enable_deep_supervision:
+            return own
+        theirs.loss = own  # inside nnU-Net's weights of the resolutions
+        return theirs
 
     def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self):
-        """Without augmentation, load patches of the final size and mirror nothing."""
+        """Without nnU-Net's augmentation, load patches of the final size; mirror as trained."""
         result = super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
-        if self.augmented:
+        if self.augmentation["base"] == "nnunet":
             return result
-        self.inference_allowed_mirroring_axes = None
-        return result[0], result[1], self.configuration_manager.patch_size, None
+        patch = self.configuration_manager.patch_size
+        mirrored = mirrored_axes(self.augmentation, len(patch))
+        self.inference_allowed_mirroring_axes = mirrored or None
+        return result[0], result[1], patch, None
 
     def get_training_transforms(self, *args, **kwargs):
-        """Return nnU-Net's augmentation, or the transforms of validation for none."""
-        if self.augmented:
-            return super().get_training_transforms(*args, **kwargs)
-        names = ("is_cascaded", "foreground_labels", "regions", "ignore_label")
-        return self.get_validation_transforms(args[2], **{name: kwargs[name] for name in names})
+        """Return nnU-Net's augmentation or the transforms of validation, and the model's own."""
+        if self.augmentation["base"] == "nnunet":
+            pipeline = super().get_training_transforms(*args, **kwargs)
+        else:
+            names = ("is_cascaded", "foreground_labels", "regions", "ignore_label")
+            chosen = {name: kwargs[name] for name in names}
+            pipeline = self.get_validation_transforms(args[2], **chosen)
+        if not self.augmentation["transforms"]:
+            return pipeline
+        from segflow.models.transforms import with_transforms
+
+        return with_transforms(pipeline, self.augmentation["transforms"])
 
     # The loop
 
@@ -158,10 +247,10 @@ class SegflowTrainer(nnUNetTrainer):
             self.on_train_epoch_start()
         self.network.train()
         for iteration in range(len(losses), self.num_iterations_per_epoch):
-            if self.schedule == "quick":
+            if getattr(self.lr_scheduler, "each_iteration", False):
                 done = iteration / self.num_iterations_per_epoch
                 self.lr_scheduler.step(self.current_epoch + done)
-            losses.append(self.train_step(next(self.dataloader_train)))
+            losses.append(self._train_on(next(self.dataloader_train), iteration))
             if self.local_rank == 0:
                 self.pace.step()
             self._checkpoint_if_due(losses)
@@ -174,6 +263,33 @@ class SegflowTrainer(nnUNetTrainer):
             ]
             self.on_validation_epoch_end(outputs)
         self.on_epoch_end()
+
+    def _train_on(self, batch: dict, iteration: int) -> dict:
+        """Train on a batch.
+
+        Raises
+        ------
+        FloatingPointError
+            If its loss is no finite number.
+        """
+        if "mixing" in self.augmentation:
+            from segflow.models.transforms import mix
+
+            mix(batch, **self.augmentation["mixing"])
+        result = self.train_step(batch)
+        if not np.isfinite(result["loss"]):
+            self._give_up(
+                f"the loss of iteration {iteration + 1} is {result['loss']}, on patches of "
+                f"{', '.join(sorted({str(case) for case in batch['keys']}))}"
+            )
+        return result
+
+    def _give_up(self, what: str) -> None:
+        raise FloatingPointError(
+            f"{self.name}: epoch {self.current_epoch + 1}: {what}; the last checkpoint is from "
+            "before. Set training.clip or a smaller training.learning_rate of "
+            f"config/models/{self.plans_manager.plans_name}.yaml"
+        )
 
     def _checkpoint_if_due(self, losses):
         due = time.monotonic() - self.last_checkpoint > self.checkpoint_seconds
@@ -194,7 +310,7 @@ class SegflowTrainer(nnUNetTrainer):
     def on_epoch_end(self):
         """Log the epoch, and keep the weights if they are the best so far."""
         self.logger.log("epoch_end_timestamps", time.time(), self.current_epoch)
-        average = self.logger.get_value("ema_fg_dice", step=-1)
+        average = self._average()
         improved = self.patience.improved(self.current_epoch, average)
         self._best_ema = self.patience.best_score  # as nnU-Net knows it
         if self.local_rank == 0:
@@ -202,6 +318,16 @@ class SegflowTrainer(nnUNetTrainer):
         self.current_epoch += 1
         if improved:
             self._save_state(BEST, self.current_epoch, [])
+
+    def _scores(self, logger) -> list[float]:
+        """Return the score of each epoch so far."""
+        return epoch_scores(logger.get_value("dice_per_class_or_region", step=None), self.score)
+
+    def _average(self) -> float:
+        """Return the moving average of the score."""
+        if self.score == "dice":
+            return self.logger.get_value("ema_fg_dice", step=-1)
+        return moving_average(self._scores(self.logger))
 
     def _is_stalled(self) -> bool:
         """Say whether patience is lost."""
@@ -219,9 +345,9 @@ class SegflowTrainer(nnUNetTrainer):
             "epoch": self.current_epoch,
             "train_loss": self.logger.get_value("train_losses", step=-1),
             "val_loss": self.logger.get_value("val_losses", step=-1),
-            "score": self.logger.get_value("mean_fg_dice", step=-1),
-            "score_average": self.logger.get_value("ema_fg_dice", step=-1),
-            "score_name": "pseudo Dice",
+            "score": self._scores(self.logger)[-1],
+            "score_average": self._average(),
+            "score_name": NAMES[self.score],
             "learning_rate": self.logger.get_value("lrs", step=-1),
             "seconds": time.monotonic() - self.epoch_start,
         }
@@ -260,12 +386,12 @@ class SegflowTrainer(nnUNetTrainer):
             own = {**own, "ranks": ranks}
         if self.local_rank != 0 or self.disable_checkpointing:
             return
-        network = self.network.module if self.is_ddp else self.network
-        if isinstance(network, OptimizedModule):
-            network = network._orig_mod
+        weights = self._plain_network().state_dict()
+        if not all(value.isfinite().all() for value in weights.values()):
+            self._give_up("weights are no finite numbers")
         scaler = self.grad_scaler
         state = {
-            "network_weights": network.state_dict(),
+            "network_weights": weights,
             "optimizer_state": self.optimizer.state_dict(),
             "grad_scaler_state": scaler.state_dict() if scaler is not None else None,
             "logging": self.logger.get_checkpoint(),
@@ -278,6 +404,7 @@ class SegflowTrainer(nnUNetTrainer):
                 "identity": self.identity,
                 "position": [epoch, len(losses)],
                 "best_epoch": self.patience.best_epoch,
+                "peak_mb": peak_megabytes(self.device.type),
                 "seconds": time.monotonic() - self.epoch_start if losses else 0.0,
                 **own,
             },
