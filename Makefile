@@ -46,7 +46,7 @@ demo: $(READY)
 
 # The environment is left as it is: a run may be using it.
 status:
-	@$(RUN) PYTHONPATH=workflow/scripts python -m segflow.run.status $(STATUS)
+	@$(RUN) PYTHONPATH=workflow/scripts python -m show_status $(STATUS)
 
 slurm: $(READY)
 	.venv/bin/uv pip install --quiet --python .venv/bin/python --require-hashes --requirement envs/slurm.txt

@@ -14,6 +14,7 @@ from faults.experiment import Start, differences, final_state, finish
 from project import Project
 
 GRACE_SECONDS = 60.0
+JOB_SECONDS = 600.0  # those of a Snakemake that was killed go on to their end
 # As they come to pass, the rules of a miniature experiment.
 STAGES = [
     "convert_dataset",
@@ -195,7 +196,7 @@ def stop(
         time.sleep(0.05)
     # What still runs belongs to the dead: a plain rerun waits for nobody.
     while start.orphans():
-        assert time.monotonic() < now + GRACE_SECONDS, f"{kind}: jobs do not end"
+        assert time.monotonic() < now + JOB_SECONDS, f"{kind}: jobs do not end"
         time.sleep(0.05)
     start.wait()
     kill.lost_jobs = len(done & set(start.finished))

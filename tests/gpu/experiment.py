@@ -156,7 +156,7 @@ class Experiment:
 
     def status(self) -> str:
         """Return what `make status` shows."""
-        command = [sys.executable, "-m", "segflow.run.status"]
+        command = [sys.executable, "-m", "show_status"]
         run = subprocess.run(
             command, cwd=self.folder, env=self.environment, capture_output=True, text=True
         )

@@ -19,6 +19,10 @@ from segflow.run.configuration import Run
 N_FOLDS = 5
 LABELS = {"background": 0, "one": 1, "two": 2, "three": 3}
 WORKERS = os.cpu_count()
+SUMMARIES = (
+    *("csv", "markdown", "latex", "html", "volumes", "lesions", "structures", "subgroups"),
+    "flow",
+)
 HEADER = ["split", "stage", "fold", "case", "label"]
 
 
@@ -145,6 +149,8 @@ def evaluate(folder: Path, n: int) -> None:
             labels=LABELS,
             tolerances_mm=dict.fromkeys(LABELS, 1.0),
             lesion_rule=None,
+            options=[],
+            boundary_mm=None,
             raw=folder / "converted",
             threads=WORKERS,
             memory_mb=8000,
@@ -178,7 +184,7 @@ def summarise(folder: Path, n: int) -> None:
     """Summarise the metrics of two predictors."""
     import summarise_metrics
 
-    output = {kind: folder / f"summary.{kind}" for kind in ("csv", "markdown", "latex", "html")}
+    output = {kind: folder / f"summary.{kind}" for kind in SUMMARIES}
     titles = {"first": "First", "second": "Second"}
     with timed():
         summarise_metrics.main(
@@ -189,6 +195,9 @@ def summarise(folder: Path, n: int) -> None:
             regions=[],
             seed=1,
             rule=None,
+            penalty_mm=None,
+            columns=[],
+            excluded={},
             publications={},
             output=output,
         )
@@ -202,7 +211,7 @@ def compare(folder: Path, n: int) -> None:
     titles = {"first": "First", "second": "Second"}
     with timed():
         compare_predictors.main(
-            _tables(folder), folder / "cases.csv", titles, "Many cases", [], 1, output
+            _tables(folder), folder / "cases.csv", titles, "Many cases", [], None, output
         )
 
 

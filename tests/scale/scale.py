@@ -10,6 +10,7 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from unittest.mock import patch
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests/helpers"))
 sys.path.insert(0, str(Path(__file__).parents[2] / "workflow/scripts"))
@@ -18,6 +19,7 @@ import yaml
 from measure import ROOT, Cost, run, run_step
 
 from project import MODELS, make_project
+from segflow.run import descriptions
 from segflow.run.configuration import Run
 from segflow.run.record import FOLDER, Job, write_start
 
@@ -67,7 +69,7 @@ def scale_dag(folder: Path) -> list[dict]:
         rows.append(row("dry run", n_trainings, "trainings", cost))
         record_jobs(project.folder, names)
         scripts = project.folder / "workflow/scripts"
-        command = ["env", f"PYTHONPATH={scripts}", sys.executable, "-m", "segflow.run.status"]
+        command = ["env", f"PYTHONPATH={scripts}", sys.executable, "-m", "show_status"]
         cost = run(project.folder, *command)
         n_jobs = int(cost.text.split("\nall")[1].split("\n")[0].split()[-1])
         rows.append(row("status", n_jobs, "jobs", cost))
@@ -82,7 +84,8 @@ def record_jobs(folder: Path, names: list[str]) -> None:
         for name in names
         for number in range(JOBS_PER_DATASET)
     ]
-    write_start(folder / FOLDER, Run(config).config, jobs)
+    with patch.object(descriptions, "PROJECT", folder):
+        write_start(folder / FOLDER, Run(config).config, jobs)
 
 
 def scale_cases(folder: Path) -> list[dict]:

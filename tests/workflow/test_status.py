@@ -13,7 +13,7 @@ from project import MODELS
 
 
 def status(project, *options: str) -> str:
-    command = [sys.executable, "-m", "segflow.run.status", *options]
+    command = [sys.executable, "-m", "show_status", *options]
     environment = {"PYTHONPATH": str(project.folder / "workflow/scripts")}
     return subprocess.run(
         command, cwd=project.folder, env=environment, capture_output=True, text=True, check=True

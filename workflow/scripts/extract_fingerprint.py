@@ -25,10 +25,10 @@ def main(
     """Write the fingerprint of `cases` where nnU-Net expects it, and to `fingerprint`."""
     use_folders(results)
     training = read_converted(cases, results / "nnUNet_raw" / nnunet_name)
-    n_voxels = max(case.n_voxels for case in training) * (n_channels + 1)
-    megabytes = n_voxels * BYTES_PER_VOXEL / 1e6
+    n_voxels = [case.n_voxels * (n_channels + 1) for case in training]
+    megabytes = max(n_voxels) * BYTES_PER_VOXEL / 1e6
     workers = count_workers(threads, memory_mb, megabytes, len(training))
-    extract_fingerprint(nnunet_name, workers)
+    extract_fingerprint(nnunet_name, workers, sum(n_voxels))
     folder = results / "nnUNet_preprocessed" / nnunet_name
     write_json(fingerprint, read_json(folder / "dataset_fingerprint.json"))
 

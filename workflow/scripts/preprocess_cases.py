@@ -3,14 +3,15 @@
 import argparse
 from pathlib import Path
 
-from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-
 from segflow.files.content import place_file, read_own_json, setting_damage_aside
 from segflow.files.manifests import read_converted, write_manifest
 from segflow.images.nifti import SUFFIX
 from segflow.jobs.logs import explained
-from segflow.models.nnunet import use_folders
+from segflow.models.nnunet import lean_imports, use_folders
 from segflow.models.preprocessing import preprocess_cases, preprocessed_folder
+
+with lean_imports():
+    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
-from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-
 from segflow.files.content import read_own_json
 from segflow.files.manifests import read_finished, write_manifest
 from segflow.jobs.logs import logged
 from segflow.models.cascade import transfer_cases
+from segflow.models.nnunet import lean_imports
 from segflow.models.preprocessing import preprocessed_folder
+
+with lean_imports():
+    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 
 def main(

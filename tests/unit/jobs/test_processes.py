@@ -26,18 +26,47 @@ finally:
 """
 
 
+# A job that handles cases, all but one of which are done at once.
+POOL = """
+import os, time
+from segflow.jobs.workers import map_cases
+
+def work(number):
+    os.write(1, f"{os.getpid()}\\n".encode())
+    time.sleep(60 * (number == 1))
+
+list(map_cases(work, [1, 2], 2, "cases"))
+"""
+
+
 @pytest.fixture
-def command(monkeypatch):
-    """A running command and its worker, which has had time to prepare itself."""
+def run(monkeypatch):
+    """Start Python with a text; it is killed in the end."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3] / "workflow" / "scripts"))
-    command = [sys.executable, "-c", COMMAND]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    started = []
+
+    def start(text):
+        command = [sys.executable, "-c", text]
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+@pytest.fixture
+def command(run):
+    """A running command and its worker, which has had time to prepare itself."""
+    process = run(COMMAND)
     worker = int(process.stdout.readline())
     time.sleep(0.5)
-    yield process, worker
-    process.kill()
-    process.wait()
-    process.stdout.close()
+    return process, worker
 
 
 def ends(pid):
@@ -73,3 +102,13 @@ def test_a_worker_leaves_the_end_to_its_parent(command):
     assert process_start(worker)
     os.kill(worker, signal.SIGTERM)
     assert ends(worker)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of this")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_no_worker_of_a_job_outlives_it(run, number):
+    process = run(POOL)
+    workers = {int(process.stdout.readline()) for _ in range(2)}
+    process.send_signal(number)
+    process.wait()
+    assert all(map(ends, workers))

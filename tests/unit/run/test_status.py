@@ -15,10 +15,10 @@ from segflow.run.status import (
     disk_usage,
     last_words,
     leased_gpus,
-    main,
     measure_progress,
     show,
 )
+from show_status import main
 
 HEADER = "epoch,train_loss,val_loss,score,score_average,score_name,learning_rate,seconds\n"
 

@@ -8,15 +8,18 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import SimpleITK as sitk
 from isal import igzip, isal_zlib
-from nibabel.spatialimages import HeaderDataError
-from nibabel.wrapstruct import WrapStructError
 
 from segflow.files.content import replacing
+from segflow.files.late_imports import without_pydicom
 from segflow.files.suffixes import suffix
+
+with without_pydicom():
+    import nibabel
+    from nibabel.spatialimages import HeaderDataError
+    from nibabel.wrapstruct import WrapStructError
 
 SUFFIX = ".nii.gz"  # of everything that is written
 # Headers that agree to this degree describe the same grid, written by different programs.

@@ -14,6 +14,7 @@ import psutil
 from tqdm import tqdm
 
 from segflow.files.ledger import Ledger
+from segflow.jobs.processes import die_with_parent
 
 # Workers that are forked share what this process has imported and start at once. macOS cannot
 # fork safely.
@@ -116,7 +117,8 @@ def _map_in_pool(
 ) -> Iterator[tuple[int, Any]]:
     """Call `function` on each item in worker processes and yield (number, result) pairs."""
     context = multiprocessing.get_context(START_METHOD)
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    # Left behind, a worker would wait for ever for its next item.
+    with ProcessPoolExecutor(workers, context, initializer=die_with_parent) as pool:
         futures = {pool.submit(function, item): number for number, item in items.items()}
         try:
             for future in as_completed(futures):

@@ -3,11 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-import nnunetv2
-from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
-
 from segflow.models import resizing
+from segflow.models.nnunet import lean_imports
 from segflow.models.planners import PLANNERS
+
+with lean_imports():
+    import nnunetv2
+    from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
 
 
 def plan_experiment(nnunet_name: str, plans_name: str, planning: dict[str, Any]) -> dict:

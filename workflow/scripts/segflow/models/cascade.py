@@ -5,17 +5,20 @@ from pathlib import Path
 
 import blosc2
 import numpy as np
-from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from segflow.files.content import content_key, replacing
 from segflow.images.nifti import SUFFIX, read_labels
 from segflow.images.orientation import reorient
 from segflow.jobs.workers import finish_cases
+from segflow.models.nnunet import lean_imports
 from segflow.models.preprocessing import (
     NNUNET_ORIENTATION,
     load_preprocessed,
     stored_orientation,
 )
+
+with lean_imports():
+    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 
 def transfer_cases(

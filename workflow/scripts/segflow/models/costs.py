@@ -5,13 +5,17 @@ from dataclasses import dataclass
 from math import prod
 
 import torch
-from nnunetv2.inference.sliding_window_prediction import compute_steps_for_sliding_window
-from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
-from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch.utils.flop_counter import FlopCounterMode
 
 from segflow.models.augmentations import mirrored_axes
-from segflow.models.trainers.segflow_trainer import SegflowTrainer
+from segflow.models.nnunet import lean_imports, uncompiled
+
+with lean_imports(), uncompiled():
+    from nnunetv2.inference.sliding_window_prediction import compute_steps_for_sliding_window
+    from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
+    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+    from segflow.models.trainers.segflow_trainer import SegflowTrainer
 
 
 @dataclass(frozen=True)

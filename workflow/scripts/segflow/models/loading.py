@@ -10,6 +10,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from segflow.models.nnunet import lean_imports
+
 SHARED_MEMORY = Path("/dev/shm")
 MAIN_MB = 4000.0  # the training process: PyTorch, CUDA, its copy of the network
 # A worker's own memory, as measured with nnU-Net's augmentation for patches of 40x56x40 and 128^3
@@ -44,8 +46,9 @@ def patch_megabytes(plans: dict, dataset_json: dict) -> float:
     dataset_json : dict
         nnU-Net's description of the data set.
     """
-    from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
-    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+    with lean_imports():
+        from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
+        from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
     manager = PlansManager(plans)
     configuration = manager.get_configuration(plans["segflow"]["configuration"])

@@ -24,6 +24,7 @@ from segflow.files.words import counted
 from segflow.images.orientation import reorient
 from segflow.images.probabilities import save_probabilities
 from segflow.models.heads import WithHead, case_probabilities
+from segflow.models.nnunet import lean_imports, uncompiled
 from segflow.models.preprocessing import (
     NNUNET_ORIENTATION,
     load_preprocessed,
@@ -62,7 +63,10 @@ def load_predictor(
         If a checkpoint or the plans could run code; see `segflow.models.trust`.
     """
     # Imported here: it takes longer than to see that all cases are finished.
-    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+    with lean_imports(), uncompiled():
+        from nnunetv2.inference import predict_from_raw_data
+
+        from segflow.models.trainer_search import knowing_trainer
 
     settings = plans["segflow"]["prediction"]
     name = f"checkpoint_{settings['checkpoint']}.pth"
@@ -80,13 +84,14 @@ def load_predictor(
         load_checkpoint(path)
     # nnU-Net loads the checkpoints once more, and trusts them and the plans.
     check_architecture(read_own_json(folder / "plans.json"), folder / "plans.json")
-    predictor = nnUNetPredictor(
+    predictor = predict_from_raw_data.nnUNetPredictor(
         tile_step_size=settings["step_size"],
         use_mirroring=settings["mirroring"],
         device=device,
         allow_tqdm=False,
     )
-    predictor.initialize_from_trained_model_folder(str(folder), tuple(trainings), name)
+    with knowing_trainer(predict_from_raw_data):
+        predictor.initialize_from_trained_model_folder(str(folder), tuple(trainings), name)
     _use_precision(predictor.network, settings["precision"], device)
     return predictor
 

@@ -5,8 +5,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
-from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from segflow.files.cases import Case
 from segflow.files.content import (
@@ -17,6 +15,11 @@ from segflow.files.labels import label_values
 from segflow.files.ledger import Ledger
 from segflow.jobs.workers import count_workers, finish_cases
 from segflow.models import resizing
+from segflow.models.nnunet import lean_imports
+
+with lean_imports():
+    from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
+    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 PROCEDURE = 1  # move it when preprocessed data would differ
 # Memory for a voxel and channel at nnU-Net's peak: float32 in, out, and the spline's float64.

@@ -8,9 +8,13 @@ from copy import deepcopy
 from typing import Any
 
 import numpy as np
-from nnunetv2.preprocessing.cropping.cropping import crop_to_nonzero
-from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
-from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
+
+from segflow.models.nnunet import lean_imports
+
+with lean_imports():
+    from nnunetv2.preprocessing.cropping.cropping import crop_to_nonzero
+    from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
+    from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
 KEY = "resize"  # of a configuration of plans: voxels along each of its axes
 NAME = "ResizingPreprocessor"  # in plans; nnU-Net's own commands find none of that name and say so

@@ -24,6 +24,7 @@ from segflow.models.checkpoints import (
 )
 from segflow.models.learning import lasting_settings
 from segflow.models.loading import check_shared_memory, patch_megabytes, plan_loading
+from segflow.models.nnunet import lean_imports
 from segflow.models.progress import read_progress
 
 if TYPE_CHECKING:
@@ -163,12 +164,16 @@ def run_trainer(
 ) -> None:
     """Train in this process, from the checkpoint `start` or from nothing."""
     # Imported here: it takes longer than to see that there is nothing to train.
-    from nnunetv2.run.run_training import get_trainer_from_args
+    with lean_imports():
+        from nnunetv2.run import run_training
+
+        from segflow.models.trainer_search import knowing_trainer
 
     settings = plans["segflow"]
-    trainer: SegflowTrainer = get_trainer_from_args(
-        nnunet_name, settings["configuration"], fold, TRAINER, settings["model"], device=device
-    )
+    with knowing_trainer(run_training):
+        trainer: SegflowTrainer = run_training.get_trainer_from_args(
+            nnunet_name, settings["configuration"], fold, TRAINER, settings["model"], device=device
+        )
     trainer.identity = identity
     trainer.classes = classes
     if start is not None:

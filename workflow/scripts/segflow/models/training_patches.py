@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from segflow.models.checkpoints import seed_everything
+from segflow.models.nnunet import lean_imports
 from segflow.models.training import TRAINER
 
 
@@ -48,13 +49,19 @@ def draw_training_patches(
     """
     os.environ["nnUNet_results"] = str(scratch)  # before nnU-Net reads it
     os.environ["nnUNet_n_proc_DA"] = "0"
-    from nnunetv2.run.run_training import get_trainer_from_args
-    from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
-    from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
+    with lean_imports():
+        from nnunetv2.run import run_training
+        from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
+        from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
+
+        from segflow.models.trainer_search import knowing_trainer
 
     settings = plans["segflow"]
     names = settings["configuration"], fold, TRAINER, settings["model"]
-    trainer = get_trainer_from_args(nnunet_name, *names, device=torch.device("cpu"))
+    with knowing_trainer(run_training):
+        trainer = run_training.get_trainer_from_args(
+            nnunet_name, *names, device=torch.device("cpu")
+        )
     trainer.dataset_class = infer_dataset_class(trainer.preprocessed_dataset_folder)
     trainer.batch_size = 1
     oversampled = float(trainer.oversample_foreground_percent > 0)

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from segflow.datasets import conversion
 from segflow.datasets.conversion import (
@@ -37,11 +36,15 @@ from segflow.images.raw_files import knows_its_grid
 from segflow.jobs.devices import choose_device
 from segflow.models import prediction, preprocessing
 from segflow.models.cascade import transfer_cases
+from segflow.models.nnunet import lean_imports
 from segflow.models.prediction import load_predictor, predict_fold, prediction_keys
 from segflow.models.preprocessing import preprocess_cases
 from segflow.models.training import fold_folder
 from segflow.predictors.ensembling import Member, ensemble_cases
 from segflow.predictors.postprocessing import postprocess_cases
+
+with lean_imports():
+    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 PROCEDURE = 3  # move it when segmentations would come out differently
 

@@ -3,14 +3,11 @@
 It works in any shell and on any host that sees the folder in which Snakemake runs.
 """
 
-import argparse
 import os
 import re
 import shutil
-import sys
 import time
 from collections import Counter
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,14 +17,11 @@ from rich.table import Table
 from segflow.files.words import counted
 from segflow.models.progress import read_progress
 from segflow.run.configuration import Run
-from segflow.run.record import FOLDER, STATES, Job, Start, read_starts, silence
+from segflow.run.record import STATES, Job, Start, silence
 
 RECENT_EPOCHS = 10  # the time that is left is taken from these
 FEW_TRAININGS = 30  # up to here the finished ones are listed, too
 TAIL_BYTES = 4096
-WATCH_SECONDS = 5.0
-WATCH_SHARE = 10  # when watching, at most this part of the time is spent on looking
-PLAIN_COLUMNS = 200  # where there is no terminal
 
 
 @dataclass(frozen=True)
@@ -251,34 +245,3 @@ def _failure_table(states: list[tuple[Job, str]]) -> Table:
         if state == "failed":
             table.add_row(job.rule, job.about, str(job.log), last_words(job.log))
     return table
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Show how far the run in this folder is."""
-    parser = argparse.ArgumentParser(prog="segflow.run.status", description=main.__doc__)
-    parser.add_argument("--watch", action="store_true", help="show it again and again")
-    options = parser.parse_args(arguments)
-    # Names and logs hold what looks like markup, and are no code to be coloured.
-    console = Console(markup=False, highlight=False, emoji=False)
-    if not console.is_terminal:
-        console.width = PLAIN_COLUMNS
-    try:
-        while True:
-            start = time.monotonic()
-            starts = read_starts(FOLDER)
-            if not starts:
-                sys.exit("nothing was started in this folder; snakemake -n shows what would run")
-            run = Run(starts[0].config)
-            if options.watch and console.is_terminal:
-                console.clear()
-            show(run, starts, console)
-            if not options.watch:
-                break
-            time.sleep(max(WATCH_SECONDS, WATCH_SHARE * (time.monotonic() - start)))
-    except (FileNotFoundError, ValueError) as error:
-        sys.exit(str(error))
-
-
-if __name__ == "__main__":
-    with suppress(KeyboardInterrupt):
-        main()
