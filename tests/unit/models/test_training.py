@@ -10,6 +10,7 @@ from segflow.models.checkpoints import find_start, read_checkpoint
 from segflow.models.training import (
     check_n_gpus,
     fold_folder,
+    number_classes,
     training_identity,
     warn_of_large_batch,
 )
@@ -177,3 +178,29 @@ def test_patches_that_were_planned_for_a_gpu_are_said_on_a_cpu(capsys):
     configuration["patch_size"] = [32, 32, 32]
     warn_of_large_batch(large)
     assert capsys.readouterr().err == ""
+
+
+def test_classes_are_numbered_as_the_data_set_lists_them():
+    fold = {"train": ["a", "b"], "val": ["c", "d"]}
+    named = {"a": "x", "b": "y", "c": "y", "d": "", "other": "z"}
+    assert number_classes(fold, named, ["x", "y"]) == {"a": 0, "b": 1, "c": 1}
+
+
+def test_a_fold_that_cannot_teach_a_class_is_refused():
+    fold = {"train": ["a"], "val": ["b"]}
+    with pytest.raises(ValueError, match="no training case of the fold has the class y; a head"):
+        number_classes(fold, {"a": "x", "b": "y"}, ["x", "y"])
+    with pytest.raises(ValueError, match=r"cases\.csv: case 'b' has the class 'z'; known: x, y"):
+        number_classes(fold, {"a": "x", "b": "z"}, ["x", "y"])
+
+
+def test_names_of_classes_and_structures_change_no_training():
+    head = {"weight": 0.3, "structure": ["a"], "classes": ["x", "y"], "outputs": [1]}
+    keys = []
+    for changes in ({}, {"structure": ["b"], "classes": ["v", "w"]}, {"weight": 0.4}):
+        plans = plans_with("segflow", "head", value=head | changes)
+        keys.append(training_identity(plans, FOLD, KEYS, {}, classes={"a": 0, "b": 1}))
+    assert keys[0] == keys[1]
+    assert keys[0]["settings"] != keys[2]["settings"]
+    other = training_identity(plans, FOLD, KEYS, {}, classes={"a": 1, "b": 1})
+    assert keys[2]["data"] != other["data"]

@@ -314,6 +314,7 @@ def describe_training(folder: Path, identity: dict, device: torch.device) -> dic
         "epochs": len(rows),
         "score": rows[-1]["score_name"],
         "best_epoch": finished["best_epoch"],
+        **_class_facts(rows),
         "seconds": round(sum(float(row["seconds"]) for row in rows), 1),
         "peak_mb": finished.get("peak_mb", 0.0),
         "checkpoints": {
@@ -322,3 +323,13 @@ def describe_training(folder: Path, identity: dict, device: torch.device) -> dic
         "device": torch.cuda.get_device_name() if device.type == "cuda" else platform.machine(),
         "versions": {name: version(name) for name in ("nnunetv2", "torch")},
     }
+
+
+def _class_facts(rows: list[dict[str, str]]) -> dict[str, bool]:
+    """Return whether a head told one class only in the last epoch, and say so if it did."""
+    if not rows or "entropy" not in rows[-1]:
+        return {}
+    collapsed = float(rows[-1]["entropy"]) == 0
+    if collapsed:
+        print("the head tells one class only: its training has collapsed", file=sys.stderr)
+    return {"collapsed": collapsed}

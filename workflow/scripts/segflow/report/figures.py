@@ -149,7 +149,7 @@ def draw_message(text: str) -> Figure:
 
 
 def draw_training(progress: "dict[int, pd.DataFrame]", title: str) -> Figure:
-    """Draw loss, score, learning rate and seconds per epoch of every fold.
+    """Draw loss, score, learning rate and seconds per epoch of every fold; of a head, its classes.
 
     Parameters
     ----------
@@ -159,7 +159,11 @@ def draw_training(progress: "dict[int, pd.DataFrame]", title: str) -> Figure:
         Title of the figure.
     """
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, 4, figsize=(14, 3.4), layout="constrained")
+        has_head = any("entropy" in table for table in progress.values())
+        n_panels = 6 if has_head else 4
+        figure, axes = plt.subplots(
+            1, n_panels, figsize=(3.5 * n_panels, 3.4), layout="constrained"
+        )
         for colour, (fold, table) in zip(_cycle(len(progress)), progress.items(), strict=True):
             epoch = table["epoch"] + 1
             axes[0].plot(epoch, table["train_loss"], color=colour, label=f"fold {fold}")
@@ -168,14 +172,22 @@ def draw_training(progress: "dict[int, pd.DataFrame]", title: str) -> Figure:
             axes[1].plot(epoch, table["score_average"], color=colour, label=f"fold {fold}")
             axes[2].plot(epoch, table["learning_rate"], color=colour)
             axes[3].plot(epoch, table["seconds"], color=colour)
+            if has_head:
+                axes[4].plot(epoch, table["class_loss"], color=colour)
+                axes[4].plot(epoch, table["val_class_loss"], color=colour, linestyle=":")
+                recalls = table.filter(like="recall_")
+                axes[5].plot(epoch, recalls.mean(axis=1), color=colour)
+                axes[5].plot(epoch, table["entropy"], color=colour, linestyle=":")
         names = sorted({name for table in progress.values() for name in table["score_name"]})
         labels = [
             "loss (training solid, validation dotted)",
             f"{' and '.join(names)} (pale) and moving average",
             "learning rate",
             "seconds per epoch",
+            "class loss (validation dotted)",
+            "mean recall (entropy dotted)",
         ]
-        for axis, label in zip(axes, labels, strict=True):
+        for axis, label in zip(axes, labels, strict=False):
             axis.set_title(label, fontsize=10)
             axis.set_xlabel("epoch")
         axes[3].set_ylim(bottom=0)
