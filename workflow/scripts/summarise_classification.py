@@ -10,8 +10,7 @@ from segflow.files.cases import read_cases
 from segflow.files.content import replacing
 from segflow.jobs.logs import logged
 from segflow.predictors.classification import read_classifiers
-from segflow.report.classes import BASELINES, POOLED, READING, class_overview
-from segflow.report.published import published_classes
+from segflow.report.classes import BASELINES, POOLED, READING, class_overview, published_classes
 from segflow.report.tables import PUBLISHED, SPLITS, one_line
 from segflow.report.web import page
 

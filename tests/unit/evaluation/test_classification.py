@@ -212,11 +212,13 @@ def coverage(n, auc, members, n_tables):
     return held / n_tables
 
 
-@pytest.mark.parametrize("auc", [0.7, 0.9, 0.97])
-@pytest.mark.parametrize(("n", "members"), [(5, 1), (10, 1), (20, 1), (10, 3)])
+@pytest.mark.parametrize(
+    ("n", "members", "auc"),
+    [(5, 1, 0.7), (5, 1, 0.97), (10, 1, 0.9), (20, 1, 0.9), (10, 3, 0.9)],
+)
 def test_the_interval_of_an_auc_holds_its_level(n, members, auc, monkeypatch):
-    """Of 200 tables; a standard error is 1.5 %."""
-    monkeypatch.setattr(bootstrap, "N_RESAMPLES", 199)
+    """Of 100 tables; a standard error is 2.2 %."""
+    monkeypatch.setattr(bootstrap, "N_RESAMPLES", 99)
     assert coverage(n, auc, members, 200) >= 0.91
 
 

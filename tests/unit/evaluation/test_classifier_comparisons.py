@@ -3,6 +3,7 @@ import pytest
 from scipy.stats import binom
 from statsmodels.stats.contingency_tables import mcnemar as of_statsmodels
 
+from segflow.evaluation import bootstrap
 from segflow.evaluation.classifier_comparisons import COLUMNS, compare_classifiers, mcnemar
 
 CLASSES = ["a", "b"]
@@ -105,17 +106,15 @@ def test_one_classifier_has_nothing_to_be_compared_with(made):
 
 
 def test_the_test_of_auc_holds_its_level(monkeypatch):
-    """Two scores of equal AUC, correlated; 300 tables of 12 cases a class."""
-    from segflow.evaluation import bootstrap
-
-    monkeypatch.setattr(bootstrap, "N_RESAMPLES", 199)
+    """Two scores of equal AUC, correlated; 80 tables of 12 cases a class."""
+    monkeypatch.setattr(bootstrap, "N_RESAMPLES", 99)
     generator = np.random.default_rng(1)
     truth, rejected = np.repeat([0, 1], 12), 0
-    for seed in range(300):
+    for seed in range(80):
         shared = generator.normal(size=24) + 1.5 * truth
         tables = {
             name: of(1 / (1 + np.exp(-(shared + generator.normal(size=24))))) for name in "mn"
         }
         table = compare_classifiers(truth, tables, CLASSES, np.arange(24), seed)
         rejected += table.set_index(["metric", "class"]).loc[("auc", "a"), "p"] < 0.05
-    assert rejected / 300 <= 0.075
+    assert rejected / 80 <= 0.1

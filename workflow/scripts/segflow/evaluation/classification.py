@@ -7,7 +7,7 @@ The measures are those of scikit-learn, which a test holds them to. They are com
 resamples of the cases at once, where its functions take one at a time.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -217,27 +217,21 @@ def summarise_classes(
         groups do; none where fewer than five groups have a case of a class that counts, or fewer
         than five a case of another class.
     """
-    names = dict(enumerate(classes))
     sizes = np.bincount(truth, minlength=len(classes))
     values = {key: found[0] for key, found in measure(truth, probabilities).items()}
-    table = pd.DataFrame(
-        [
-            (names.get(place, place), metric, value, np.nan, np.nan)
-            for (place, metric), value in values.items()
-        ],
-        columns=COLUMNS[:-1],
-        index=pd.MultiIndex.from_tuples(values),
-    )
-    table["n"] = [int(sizes[place]) if place in names else len(truth) for place, _ in values]
-    ends = _share_ends(truth, probabilities, groups) | _brier_ends(
-        truth, probabilities, groups, seed
-    )
-    ends |= _score_ends(truth, probabilities, groups, seed, {**values})
-    for key, (low, high) in ends.items():
-        table.loc[key, ["low", "high"]] = low, high
+    ends = _share_ends(truth, probabilities, groups)
+    ends |= _brier_ends(truth, probabilities, groups, seed)
+    ends |= _score_ends(truth, probabilities, groups, seed, values)
     order = [*range(len(classes)), MACRO, MICRO, ALL]
-    ranks = [(order.index(place), list(TITLES).index(metric)) for place, metric in values]
-    return table.iloc[sorted(range(len(ranks)), key=ranks.__getitem__)].reset_index(drop=True)
+    rows = []
+    for place in order:
+        whole = isinstance(place, str)
+        name, n = (place, len(truth)) if whole else (classes[place], int(sizes[place]))
+        for metric in TITLES:
+            if (place, metric) in values:
+                low, high = ends.get((place, metric), (np.nan, np.nan))
+                rows.append([name, metric, values[place, metric], low, high, n])
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def fewest_groups(truth: np.ndarray, groups: np.ndarray, n_classes: int) -> np.ndarray:
@@ -404,11 +398,10 @@ def roc_band(
     """
     x, y, _ = roc_curve(positive, p)
 
-    def at_grid(weights: np.ndarray) -> np.ndarray:
-        false, true, _ = roc_curve(positive, p, sample_weight=weights)
-        return np.interp(GRID, false, true)
+    def at_grid(true: np.ndarray, false: np.ndarray) -> np.ndarray:
+        return np.interp(GRID, np.append(0, false / false[-1]), np.append(0, true / true[-1]))
 
-    return x, y, _band(positive, groups, seed, at_grid)
+    return x, y, _band(positive, p, groups, seed, at_grid)
 
 
 def precision_recall_band(
@@ -417,28 +410,32 @@ def precision_recall_band(
     """Return recalls, precisions and, at the recalls of `GRID`, their band, as `roc_band` does."""
     precision, recall, _ = precision_recall_curve(positive, p)
 
-    def at_grid(weights: np.ndarray) -> np.ndarray:
-        own, at, _ = precision_recall_curve(positive, p, sample_weight=weights)
-        return own[len(at) - 1 - np.searchsorted(at[::-1], GRID - 1e-9)]
+    def at_grid(true: np.ndarray, false: np.ndarray) -> np.ndarray:
+        place = np.searchsorted(true / true[-1], GRID - 1e-9)
+        return (true / np.maximum(true + false, 1))[np.maximum(place, (true + false > 0).argmax())]
 
-    return recall, precision, _band(positive, groups, seed, at_grid)
+    return recall, precision, _band(positive, p, groups, seed, at_grid)
 
 
-def _band(positive: np.ndarray, groups: np.ndarray, seed: int, at_grid) -> np.ndarray:
-    """Return the ends of curves at the places of `GRID` over resamples of whole groups."""
+def _band(
+    positive: np.ndarray,
+    p: np.ndarray,
+    groups: np.ndarray,
+    seed: int,
+    at_grid: Callable[[np.ndarray, np.ndarray], np.ndarray],
+) -> np.ndarray:
+    """Return the ends of curves at the places of `GRID` over resamples of whole groups.
+
+    `at_grid` makes a curve of true and false positives down to each score.
+    """
     if fewest_groups(positive.astype(int), groups, 2).min() < MIN_GROUPS:
         return np.full((2, len(GRID)), np.nan)
+    known, of_case = np.unique(groups, return_inverse=True)
+    drawn = next(draw_few_counts(len(known), 1, seed))[:N_CURVES, of_case]
     curves = [
-        at_grid(weights)
-        for weights in _some_weights(groups, seed)
-        if 0 < weights @ positive < weights.sum()
+        at_grid(true, false)
+        for true, false in zip(*_ranked(p, positive, drawn.astype(float)), strict=True)
+        if true[-1] and false[-1]
     ]
     tail = (1 - CONFIDENCE) / 2
     return np.quantile(curves, [tail, 1 - tail], axis=0)
-
-
-def _some_weights(groups: np.ndarray, seed: int) -> Iterator[np.ndarray]:
-    """Yield how often each case is in each of the first resamples."""
-    known, of_case = np.unique(groups, return_inverse=True)
-    drawn = next(draw_few_counts(len(known), 1, seed))[:N_CURVES]
-    yield from drawn[:, of_case].astype(float)

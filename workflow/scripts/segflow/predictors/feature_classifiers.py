@@ -52,7 +52,7 @@ def classify(
         raise ValueError(f"training cases are of {len(known)} classes, two are needed at least")
     if method == "logistic_regression":
         model = make_pipeline(
-            SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True),
+            SimpleImputer(strategy="median", add_indicator=True),
             StandardScaler(),
             LogisticRegression(max_iter=N_ITERATIONS),
         )
@@ -61,6 +61,8 @@ def classify(
             min_samples_leaf=LEAST_CASES, early_stopping=False, random_state=seed
         )
     found = np.zeros((len(others), n_classes))
+    there = ~np.isnan(features).all(axis=0)  # what is never defined tells nothing
     if len(others):
-        found[:, known] = model.fit(features, truth).predict_proba(others)
+        model.fit(features[:, there], truth)
+        found[:, known] = model.predict_proba(others[:, there])
     return found

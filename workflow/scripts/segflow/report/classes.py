@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from segflow.evaluation.classification import ALL, MACRO, MICRO, TITLES
+from segflow.report.published import published_results
 from segflow.report.tables import p_text
 
 OVERALL = ["balanced_accuracy", "accuracy", "brier", "ece"]
@@ -32,6 +33,26 @@ COMPARED = (
     "Cells: the difference, its 95 % interval, corrected p and, of accuracy, the cases that only "
     "the first : only the other tells rightly."
 )
+
+
+def published_classes(publications: dict[str, dict], classes: list[str]) -> pd.DataFrame:
+    """Return the published results on classes as rows of the summary of classifiers.
+
+    They are those whose label is a class, ``macro`` or ``micro``, and of ``all`` the accuracy.
+
+    Parameters
+    ----------
+    publications : dict of str to dict
+        See `segflow.report.published.published_results`.
+    classes : list of str
+        Names of the data set's classes.
+    """
+    found = published_results(publications)
+    of_class = found["label"].isin([*classes, MACRO, MICRO])
+    overall = (found["label"] == ALL) & (found["metric"] == "accuracy")
+    chosen = found[(of_class | overall) & found["metric"].isin(TITLES)]
+    chosen = chosen.rename(columns={"label": "class", "mean": "value"})
+    return chosen[["predictor", "split", "class", "metric", "value", "published"]]
 
 
 def class_overview(

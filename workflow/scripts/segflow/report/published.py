@@ -4,8 +4,6 @@ from decimal import Decimal
 
 import pandas as pd
 
-from segflow.evaluation.classification import ALL, MACRO, MICRO, TITLES
-
 
 def published_results(publications: dict[str, dict]) -> pd.DataFrame:
     """Return the published results of a data set as rows of its summary.
@@ -42,26 +40,6 @@ def published_results(publications: dict[str, dict]) -> pd.DataFrame:
                 )
     columns = ["predictor", "split", "stage", "label", "metric", "mean", "sd", "published", "note"]
     return pd.DataFrame(rows, columns=columns)
-
-
-def published_classes(publications: dict[str, dict], classes: list[str]) -> pd.DataFrame:
-    """Return the published results on classes as rows of the summary of classifiers.
-
-    They are those whose label is a class, ``macro`` or ``micro``, and of ``all`` the accuracy.
-
-    Parameters
-    ----------
-    publications : dict of str to dict
-        See `published_results`.
-    classes : list of str
-        Names of the data set's classes.
-    """
-    found = published_results(publications)
-    of_class = found["label"].isin([*classes, MACRO, MICRO])
-    overall = (found["label"] == ALL) & (found["metric"] == "accuracy")
-    chosen = found[(of_class | overall) & found["metric"].isin(TITLES)]
-    chosen = chosen.rename(columns={"label": "class", "mean": "value"})
-    return chosen[["predictor", "split", "class", "metric", "value", "published"]]
 
 
 def contradiction(values: dict[str, float]) -> str:
