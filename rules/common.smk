@@ -194,6 +194,13 @@ def class_names(wildcards) -> list[str]:
     return RUN.datasets[wildcards.dataset]["classes"]
 
 
+def published_of_classes(wildcards) -> list[str]:
+    """Return what published results call classes of cases, and no label."""
+    classes = RUN.datasets[wildcards.dataset].get("classes", [])
+    labels = RUN.measured(wildcards.dataset)
+    return [name for name in (*classes, "macro", "micro") if name not in labels]
+
+
 def class_titles() -> dict[str, str]:
     """Return the titles of all predictors that tell classes."""
     return {name: RUN.title(name) for name in RUN.classifiers}

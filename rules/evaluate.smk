@@ -207,6 +207,7 @@ rule summarise_metrics:
         subgroups=lambda wildcards: RUN.datasets[wildcards.dataset]["subgroups"],
         penalty_mm=distance_penalty_mm,
         published=lambda wildcards: RUN.published.get(wildcards.dataset, {}),
+        classes=published_of_classes,
     script:
         "../workflow/scripts/summarise_metrics.py"
 

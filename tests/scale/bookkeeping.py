@@ -190,6 +190,7 @@ def summarise(folder: Path, n: int) -> None:
             seed=1,
             rule=None,
             publications={},
+            classes=[],
             output=output,
         )
 

@@ -29,7 +29,8 @@ def test_a_ball_is_round():
     assert found["morph_volume"] == pytest.approx(volume, rel=0.03)
     assert found["morph_area_mesh"] == pytest.approx(4 * np.pi * 12**2, rel=0.2)  # of steps
     assert 0.8 < found["morph_sphericity"] <= 1
-    assert found["morph_diam"] == pytest.approx(24, rel=0.07)
+    # Half a voxel more at both ends, along the axis of thick slices.
+    assert found["morph_diam"] == pytest.approx(26, rel=0.02)
     # A ball's axes: 4 times the square root of r^2 / 5.
     assert found["morph_pca_maj_axis"] == pytest.approx(4 * 12 / np.sqrt(5), rel=0.03)
     assert found["morph_pca_flatness"] == pytest.approx(1, abs=0.05)
