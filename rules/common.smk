@@ -5,10 +5,11 @@ from pathlib import Path
 
 from segflow.datasets.parts import state_of_part
 from segflow.datasets.sources import folder_state
+from segflow.files.labels import foreground
 from segflow.files.code import code_key, module_key, procedure, procedures
 from segflow.jobs.devices import count_gpus
 from segflow.jobs.environment import share_environment
-from segflow.run.configuration import Run, lasting
+from segflow.run.configuration import BASELINES, Run, lasting
 from segflow.run.locks import enter_run
 from segflow.run.recorder import check_passed_over, record_end, record_start
 from segflow.run.targets import target_files
@@ -26,6 +27,9 @@ wildcard_constraints:
     dataset="|".join(RUN.datasets),
     model="|".join(RUN.models),
     predictor="|".join(RUN.predictors),
+    classifier="|".join(RUN.classifiers),
+    baseline="|".join(BASELINES),
+    feature_classifier="|".join(config["feature_classifiers"]),
     plans="|".join({RUN.plans(model) for model in RUN.models}),
     preprocessing="|".join({RUN.preprocessing(model) for model in RUN.models}),
     fold=r"\d+|all",
@@ -161,6 +165,45 @@ def members(pattern: str):
         for model, fold, _ in RUN.members(wildcards.predictor)
         for file in collect(pattern, model=model, fold=fold, allow_missing=True)
     ]
+
+
+def class_tables(split: str):
+    """Return an input function: the tables of classes that a classifier averages, for a split."""
+    return lambda wildcards: [
+        f"<results>/{wildcards.dataset}/{member}/classes/fold_{fold}_{split}.csv"
+        for member, fold, _ in RUN.class_members(wildcards.classifier, split)
+    ]
+
+
+def measured_features(wildcards) -> list[str]:
+    """Return the features that a classifier is fitted to, and those of the cases to tell."""
+    predictor = config["feature_classifiers"][wildcards.feature_classifier]["predictor"]
+    splits = ["val"] if wildcards.split == "val" else ["val", "test"]
+    return collect(f"<results>/{{{{dataset}}}}/{predictor}/features_{{split}}.csv", split=splits)
+
+
+def lesion_values(wildcards) -> list[int]:
+    """Return the label values of a data set's lesions."""
+    dataset = RUN.datasets[wildcards.dataset]
+    values = foreground(dataset["labels"])
+    return sorted({value for name in dataset["lesions"]["labels"] for value in values[name]})
+
+
+def class_names(wildcards) -> list[str]:
+    """Return the names of the classes of a data set."""
+    return RUN.datasets[wildcards.dataset]["classes"]
+
+
+def published_of_classes(wildcards) -> list[str]:
+    """Return what published results call classes of cases, and no label."""
+    classes = RUN.datasets[wildcards.dataset].get("classes", [])
+    labels = RUN.measured(wildcards.dataset)
+    return [name for name in (*classes, "macro", "micro") if name not in labels]
+
+
+def class_titles() -> dict[str, str]:
+    """Return the titles of all predictors that tell classes."""
+    return {name: RUN.title(name) for name in RUN.classifiers}
 
 
 def measured_probabilities(kind: str):

@@ -207,6 +207,7 @@ rule summarise_metrics:
         subgroups=lambda wildcards: RUN.datasets[wildcards.dataset]["subgroups"],
         penalty_mm=distance_penalty_mm,
         published=lambda wildcards: RUN.published.get(wildcards.dataset, {}),
+        classes=published_of_classes,
     script:
         "../workflow/scripts/summarise_metrics.py"
 
@@ -270,6 +271,85 @@ rule plot_comparisons:
         titles={name: RUN.title(name) for name in RUN.predictors},
     script:
         "../workflow/scripts/plot_comparisons.py"
+
+
+rule summarise_classification:
+    """Measure how well all classifiers of a data set tell the classes of cases."""
+    input:
+        tables=collect(
+            "<results>/{{dataset}}/{classifier}/classification.csv", classifier=RUN.classifiers
+        ),
+        cases="<results>/{dataset}/cases.csv",
+    output:
+        csv=report(
+            "<results>/{dataset}/classification_summary.csv",
+            caption="../workflow/report/classification_summary.rst",
+            category="1. Evaluation",
+            subcategory="Classes",
+            labels={"data set": "{dataset}", "table": "summary, all measures"},
+        ),
+        markdown="<results>/{dataset}/classification_summary.md",
+        html=report(
+            "<results>/{dataset}/classification_summary.html",
+            caption="../workflow/report/classification_summary.rst",
+            category="1. Evaluation",
+            subcategory="Classes",
+            labels={"data set": "{dataset}", "table": "summary"},
+        ),
+    log:
+        "<logs>/{dataset}/summarise_classification.log",
+    benchmark:
+        "<benchmarks>/{dataset}/summarise_classification.tsv"
+    conda:
+        "../envs/segflow.yaml"
+    resources:
+        mem_mb=mem_mb(4000),
+        runtime=minutes(60),
+    params:
+        code=code_key("summarise_classification"),
+        classes=class_names,
+        title=lambda wildcards: RUN.datasets[wildcards.dataset]["title"],
+        titles=class_titles(),
+        seed=config["seed"],
+        published=lambda wildcards: RUN.published.get(wildcards.dataset, {}),
+    script:
+        "../workflow/scripts/summarise_classification.py"
+
+
+rule compare_classifiers:
+    """Compare all pairs of classifiers of a data set on the same cases."""
+    input:
+        tables=collect(
+            "<results>/{{dataset}}/{classifier}/classification.csv", classifier=RUN.classifiers
+        ),
+        cases="<results>/{dataset}/cases.csv",
+    output:
+        csv="<results>/{dataset}/classification_comparisons.csv",
+        markdown="<results>/{dataset}/classification_comparisons.md",
+        html=report(
+            "<results>/{dataset}/classification_comparisons.html",
+            caption="../workflow/report/classification_comparisons.rst",
+            category="1. Evaluation",
+            subcategory="Classes",
+            labels={"data set": "{dataset}", "table": "paired comparisons"},
+        ),
+    log:
+        "<logs>/{dataset}/compare_classifiers.log",
+    benchmark:
+        "<benchmarks>/{dataset}/compare_classifiers.tsv"
+    conda:
+        "../envs/segflow.yaml"
+    resources:
+        mem_mb=mem_mb(4000),
+        runtime=minutes(60),
+    params:
+        code=code_key("compare_classifiers"),
+        classes=class_names,
+        title=lambda wildcards: RUN.datasets[wildcards.dataset]["title"],
+        titles=class_titles(),
+        seed=config["seed"],
+    script:
+        "../workflow/scripts/compare_classifiers.py"
 
 
 rule rank_predictors:

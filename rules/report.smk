@@ -209,6 +209,60 @@ rule plot_probabilities:
         "../workflow/scripts/plot_probabilities.py"
 
 
+rule plot_classification:
+    """Draw curves, confusion matrices, reliability and the cases of all classifiers."""
+    input:
+        tables=collect(
+            "<results>/{{dataset}}/{classifier}/classification.csv", classifier=RUN.classifiers
+        ),
+        cases="<results>/{dataset}/cases.csv",
+    output:
+        curves=report(
+            "<results>/{dataset}/classification_curves.png",
+            caption="../workflow/report/classification_curves.rst",
+            category="1. Evaluation",
+            subcategory="Classes",
+            labels={"data set": "{dataset}", "table": "ROC and precision-recall curves, picture"},
+        ),
+        confusion=report(
+            "<results>/{dataset}/classification_confusion.png",
+            caption="../workflow/report/classification_confusion.rst",
+            category="1. Evaluation",
+            subcategory="Classes",
+            labels={"data set": "{dataset}", "table": "confusion matrices, picture"},
+        ),
+        reliability=report(
+            "<results>/{dataset}/classification_reliability.png",
+            caption="../workflow/report/classification_reliability.rst",
+            category="1. Evaluation",
+            subcategory="Classes",
+            labels={"data set": "{dataset}", "table": "reliability, picture"},
+        ),
+        cases=report(
+            "<results>/{dataset}/classification_cases.png",
+            caption="../workflow/report/classification_cases.rst",
+            category="1. Evaluation",
+            subcategory="Classes",
+            labels={"data set": "{dataset}", "table": "probability of the true class, picture"},
+        ),
+    log:
+        "<logs>/{dataset}/plot_classification.log",
+    benchmark:
+        "<benchmarks>/{dataset}/plot_classification.tsv"
+    conda:
+        "../envs/segflow.yaml"
+    resources:
+        mem_mb=mem_mb(4000),
+        runtime=minutes(60),
+    params:
+        code=code_key("plot_classification"),
+        classes=class_names,
+        titles=class_titles(),
+        seed=config["seed"],
+    script:
+        "../workflow/scripts/plot_classification.py"
+
+
 rule plot_cases:
     """Show the best, a median and the worst case of a predictor."""
     input:

@@ -199,6 +199,7 @@ def summarise(folder: Path, n: int) -> None:
             columns=[],
             excluded={},
             publications={},
+            classes=[],
             output=output,
         )
 

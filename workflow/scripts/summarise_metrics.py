@@ -58,6 +58,7 @@ def main(
     columns: list[str],
     excluded: dict[str, str],
     publications: dict[str, dict],
+    classes: list[str],
     output: dict[str, Path],
 ) -> None:
     """Write the summary of the `tables` of each predictor as CSV, Markdown, LaTeX and HTML.
@@ -68,14 +69,14 @@ def main(
 
     Evaluated `regions` have no part in the mean over labels. The `rule` of clinical bands may be
     None. An infinite distance counts as the penalty in penalised means, or as the image's diagonal.
-    `publications` are published results.
+    `publications` are published results, of which those of `classes` of cases are left out.
     """
     metrics = read_metrics(tables)
     known = read_cases(cases)
     groups = {case.case: case.group for case in known}
     penalties = penalties_mm(known, penalty_mm)
     splits = arrange(metrics, [*METRICS, *VOLUMES, *AREAS], regions, penalties)
-    published = published_results(publications)
+    published = published_results(publications, classes)
     summary = summarise(splits, groups, seed)
     summary = pd.concat([summary, published], ignore_index=True)
     summary = summary.astype(dict.fromkeys(COUNTS, "Int64"))
@@ -156,5 +157,6 @@ if __name__ == "__main__":
             columns=snakemake.params.subgroups,
             excluded=snakemake.params.excluded,
             publications=snakemake.params.published,
+            classes=snakemake.params.classes,
             output={name: Path(path) for name, path in snakemake.output.items()},
         )

@@ -11,6 +11,8 @@ HEAVY = {"matplotlib", "nnunetv2", "pandas", "sklearn", "statsmodels", "torch"}
 # What each script loads when it starts; the others load nothing of it. What only some of its work
 # needs is imported there.
 ALLOWED = {
+    "classify_by_features": {"pandas", "sklearn"},
+    "compare_classifiers": {"pandas", "sklearn", "statsmodels"},
     "compare_predictors": {"pandas", "statsmodels"},
     "count_costs": {"nnunetv2", "torch"},
     "extract_fingerprint": {"nnunetv2"},
@@ -19,6 +21,7 @@ ALLOWED = {
     "plot_augmentation": {"matplotlib", "torch"},
     "plot_case_comparison": {"matplotlib", "pandas"},
     "plot_cases": {"matplotlib", "pandas"},
+    "plot_classification": {"matplotlib", "pandas", "sklearn", "statsmodels"},
     "plot_comparisons": {"matplotlib", "pandas"},
     "plot_learning_curves": {"matplotlib", "pandas"},
     "plot_metrics": {"matplotlib", "pandas"},
@@ -32,6 +35,7 @@ ALLOWED = {
     "segment_images": {"nnunetv2", "torch"},
     "segment_with_archive": {"nnunetv2", "torch"},
     "select_predictor": {"pandas"},
+    "summarise_classification": {"pandas", "sklearn", "statsmodels"},
     "summarise_metrics": {"pandas", "statsmodels"},
     "summarise_probabilities": {"pandas"},
     "train_fold": {"torch"},

@@ -1,6 +1,7 @@
 import pytest
 import yaml
 
+from segflow.report.classes import published_classes
 from segflow.report.published import contradiction, published_results
 from segflow.run import descriptions
 from segflow.run.descriptions import load_descriptions, load_published
@@ -166,3 +167,17 @@ def test_a_wrong_file_is_refused(published, content, message):
 
 def test_no_results_are_an_empty_table():
     assert published_results({}).empty
+
+
+def test_results_of_classes_are_apart_from_those_of_labels():
+    results = [{**RESULT, "label": name} for name in ("lesion", "malignant", "macro")]
+    results += [{"model": "m", "label": "all", "values": {"accuracy": 0.9, "dice": 0.8}}]
+    results += [{"model": "m", "label": "macro", "values": {"f1": 0.7}}]
+    found = {"x": {**SOURCE, "table": "", "results": results}}
+    labels = published_results(found, ["malignant", "macro"])["label"]
+    assert labels.tolist() == ["lesion", "all", "all"]
+    classes = published_classes(found, ["benign", "malignant"])
+    assert classes[["class", "metric", "value"]].to_numpy().tolist() == [
+        ["all", "accuracy", 0.9],
+        ["macro", "f1", 0.7],
+    ]

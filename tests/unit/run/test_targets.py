@@ -64,6 +64,71 @@ def test_probabilities_are_measured_where_a_data_set_asks_for_it(project):
     }
 
 
+FEATURES = {"trees": {"method": "gradient_boosting", "predictor": MODELS[1]}}
+
+
+def test_classes_are_told_where_a_data_set_has_them():
+    assert not [name for name in files("figures") if "classification" in name]
+    chosen = {"datasets": ["busi", "hippocampus"], "feature_classifiers": FEATURES}
+    told = [name for name in files("predict", **chosen) if name.endswith("classification.csv")]
+    assert told == [
+        f"<results>/busi/{name}/classification.csv"
+        for name in ("trees", "class_prior", "majority_class")
+    ]
+    assert "<results>/busi/classification_summary.csv" in files("evaluate", **chosen)
+    assert "<results>/busi/classification_curves.png" in files("figures", **chosen)
+    selected = files("predict", **chosen, select={"models": ["trees"]})
+    assert selected == ["<results>/busi/trees/classification.csv"]
+
+
+def test_an_ensemble_averages_classes_over_members_that_tell_them(project):
+    chosen = {"datasets": ["busi"], "models": MODELS, "n_folds": 2}
+    chosen["feature_classifiers"] = FEATURES | {
+        "regression": {"method": "logistic_regression", "predictor": MODELS[0]}
+    }
+    ensembles = {
+        "both": {"members": MODELS},
+        "told": {"members": ["trees", "regression"], "weights": [2, 1]},
+        "mixed": {"members": [*MODELS, "trees"]},
+    }
+    run = Run({**chosen, "ensembles": ensembles})
+    assert {name: run.task(name) for name in [*run.predictors, *run.classifiers]} == {
+        **dict.fromkeys([*MODELS, "both"], "maps"),
+        **dict.fromkeys(["trees", "regression", "told"], "classes"),
+        **dict.fromkeys(["class_prior", "majority_class"], "classes"),
+        "mixed": "both",
+    }
+    assert run.class_members("told", "val") == [
+        (name, fold, weight)
+        for name, weight in (("trees", 2.0), ("regression", 1.0))
+        for fold in (0, 1)
+    ]
+    assert run.class_members("mixed", "test") == [("trees", 0, 1.0), ("trees", 1, 1.0)]
+    assert [name for name, *_ in run.members("mixed")] == [MODELS[0]] * 2 + [MODELS[1]] * 2
+    assert run.title("trees") == "Gradient boosting on features of 3D U-Net, quick schedule"
+    with pytest.raises(ValueError, match=r"ensembles\.odd\.members: unet_2d_quick, trees have"):
+        Run({**chosen, "ensembles": {"odd": {"members": [MODELS[0], "trees"]}}})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"feature_classifiers": {"unet_2d_quick": FEATURES["trees"]}}, "taken by a model"),
+        ({"feature_classifiers": {"class_prior": FEATURES["trees"]}}, "taken by a baseline"),
+        (
+            {"feature_classifiers": {"t": {**FEATURES["trees"], "predictor": "unet"}}},
+            "feature_classifiers.t.predictor: unknown name 'unet'; known: unet_2d_quick",
+        ),
+        ({"folds": [1]}, r"trees: needs two folds or more, found \[1\]"),
+        ({"datasets": ["kits19"]}, r"trees: needs two classes or more, .*datasets/kits19\.yaml"),
+        ({"datasets": ["amos22"]}, r"trees: needs the key lesions in config/datasets/amos22\.yaml"),
+    ],
+)
+def test_impossible_feature_classifiers_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        Run({"datasets": ["busi"], "models": MODELS, "feature_classifiers": FEATURES, **changes})
+
+
 def test_new_images_have_a_table_of_their_own():
     assert files("segment") == []
     wanted = {"folder": "in", "output": "out", "dataset": "hippocampus", "predictor": MODELS[0]}

@@ -101,6 +101,14 @@ def draw_counts(n: int, seed: int) -> Iterator[np.ndarray]:
         yield np.bincount(places.ravel(), minlength=n * len(members)).reshape(-1, n)
 
 
+def draw_few_counts(n: int, n_members: int, seed: int) -> Iterator[np.ndarray]:
+    """Yield the resamples of `draw_counts` in smaller blocks, for work on `n_members` of each."""
+    size = max(1, N_DRAWN // max(1, n_members))
+    for drawn in draw_counts(n, seed):
+        for start in range(0, len(drawn), size):
+            yield drawn[start : start + size]
+
+
 def _bootstrap_t(sums: np.ndarray, sizes: np.ndarray, seed: int) -> np.ndarray:
     """Return the ends for sums and sizes of groups, both of shape (columns, groups)."""
     n = sums.shape[1]

@@ -158,17 +158,29 @@ def _compare_metric(
         n_one_undefined=lone.sum(axis=1).ravel(),
         **_statistics(averaged.reshape(len(averaged), -1), better[name]),
         penalised_difference=np.nan,
-        p_corrected=np.nan,
     )
     if METRICS[name].infinite:
         of_groups = _group_means(penalised, split.cases, groups)
         table["penalised_difference"] = mean_of_defined(of_groups, axis=1).ravel()
-    hypotheses = _hypotheses(split, stage, metric, pairs)
-    tested = ~(table["p"].isna() | hypotheses.duplicated())
-    if tested.any():
-        corrected = multipletests(table.loc[tested, "p"], method="holm")[1]
-        table["p_corrected"] = hypotheses.map(dict(zip(hypotheses[tested], corrected, strict=True)))
+    table["p_corrected"] = holm(table["p"], _hypotheses(split, stage, metric, pairs))
     return table[COLUMNS]
+
+
+def holm(p: pd.Series, hypotheses: pd.Series) -> pd.Series:
+    """Correct the p of one family of tests by Holm's method; identical hypotheses count once.
+
+    Parameters
+    ----------
+    p : Series of float
+        NaN where there is no test.
+    hypotheses : Series
+        A key of each hypothesis, by the index of `p`; equal keys are one hypothesis.
+    """
+    tested = ~(p.isna() | hypotheses.duplicated())
+    if not tested.any():
+        return pd.Series(np.nan, p.index)
+    corrected = multipletests(p[tested], method="holm")[1]
+    return hypotheses.map(dict(zip(hypotheses[tested], corrected, strict=True)))
 
 
 def _hypotheses(split: SplitMetrics, stage: int, metric: int, pairs: np.ndarray) -> pd.Series:
@@ -259,7 +271,7 @@ def signed_rank(differences: np.ndarray) -> tuple[float, float, float, str]:
     statistic = min(positive, negative)
     if len(nonzero) <= N_EXACT:
         doubled = tuple(np.sort(2 * ranks).astype(int))
-        p, method = min(1.0, 2 * _chances(doubled)[: int(2 * statistic) + 1].sum()), "exact"
+        p, method = min(1.0, 2 * sign_chances(doubled)[: int(2 * statistic) + 1].sum()), "exact"
     else:
         # The variance of the sum over all signs, in which mean ranks are the correction for ties.
         p = 2 * ndtr((statistic - ranks.sum() / 2) / np.sqrt((ranks**2).sum() / 4))
@@ -268,16 +280,26 @@ def signed_rank(differences: np.ndarray) -> tuple[float, float, float, str]:
 
 
 @lru_cache(maxsize=256)
-def _chances(doubled_ranks: tuple[int, ...]) -> np.ndarray:
-    """Return the chance of each sum of doubled ranks when every sign is a fair coin.
+def sign_chances(sizes: tuple[int, ...]) -> np.ndarray:
+    """Return the chance of each sum of positive sizes when every sign is a fair coin.
 
-    Doubled, mean ranks are integers. Each rank convolves the distribution with two points.
+    Parameters
+    ----------
+    sizes : tuple of int
+        Of what has a sign, sorted: doubled ranks, say, for mean ranks are integers then. Each
+        convolves the distribution with two points.
+
+    Returns
+    -------
+    ndarray of float
+        Chances of the sums from 0 to that of all sizes.
     """
-    chances = np.zeros(sum(doubled_ranks) + 1)
+    chances = np.zeros(sum(sizes) + 1)
     chances[0] = 1.0
-    for rank in doubled_ranks:
-        chances[rank:] += chances[:-rank].copy()
-    return chances / 2.0 ** len(doubled_ranks)
+    for size in sizes:
+        chances[size:] += chances[:-size].copy()
+        chances /= 2
+    return chances
 
 
 def hodges_lehmann(differences: np.ndarray) -> tuple[float, float, float]:
@@ -324,7 +346,7 @@ def _depth(n: int) -> int:
     """Return the largest sum of ranks that rejects at 5 % on one side of two; -1 if none does."""
     tail = (1 - CONFIDENCE) / 2
     if n <= N_EXACT:
-        chances = np.cumsum(_chances(tuple(range(2, 2 * n + 1, 2)))[::2])
+        chances = np.cumsum(sign_chances(tuple(range(2, 2 * n + 1, 2)))[::2])
         return int(np.searchsorted(chances, tail * (1 + 1e-9), side="right")) - 1
     spread = np.sqrt(n * (n + 1) * (2 * n + 1) / 24)
     return int(n * (n + 1) / 4 + ndtri(tail) * spread)

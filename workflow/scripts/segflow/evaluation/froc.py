@@ -4,13 +4,12 @@ A label map has one operating point. What is more comes from the probabilities: 
 is likely enough are candidates, each with a score; a threshold on the scores makes a point.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from segflow.evaluation.bootstrap import CONFIDENCE, MIN_GROUPS, draw_counts
+from segflow.evaluation.bootstrap import CONFIDENCE, MIN_GROUPS, draw_few_counts
 
 POINTS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # false positives per case
 MEAN = "mean"
@@ -21,7 +20,6 @@ COLUMNS = [
     *("threshold", "sensitivity", "sensitivity_low", "sensitivity_high"),
 ]
 CURVE = [*KEYS, "threshold", "false_positives_per_case", "sensitivity"]
-N_CHUNK = 5_000_000  # candidates of resamples that are in memory at the same time
 
 
 def froc(
@@ -136,14 +134,7 @@ def _intervals(counts: _Counts, seed: int) -> np.ndarray:
     """Return the ends of the intervals of all points and their mean, of shape (2, points + 1)."""
     if (counts.n_lesions > 0).sum() < MIN_GROUPS:
         return np.full((2, len(POINTS) + 1), np.nan)
-    found = np.concatenate([counts.at_points(part)[0] for part in _parts(counts, seed)])
+    parts = draw_few_counts(len(counts.n_cases), len(counts.hits), seed)
+    found = np.concatenate([counts.at_points(part)[0] for part in parts])
     tail = (1 - CONFIDENCE) / 2
     return np.nanquantile(found, [tail, 1 - tail], axis=0)
-
-
-def _parts(counts: _Counts, seed: int) -> Iterator[np.ndarray]:
-    """Yield resamples, as counts of groups, few enough for all candidates to fit into memory."""
-    size = max(1, N_CHUNK // max(1, len(counts.hits)))
-    for drawn in draw_counts(len(counts.n_cases), seed):
-        for start in range(0, len(drawn), size):
-            yield drawn[start : start + size]

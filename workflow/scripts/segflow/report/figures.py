@@ -164,7 +164,9 @@ def draw_training(progress: "dict[int, pd.DataFrame]", title: str) -> Figure:
         figure, axes = plt.subplots(
             1, n_panels, figsize=(3.5 * n_panels, 3.4), layout="constrained"
         )
-        for colour, (fold, table) in zip(_cycle(len(progress)), progress.items(), strict=True):
+        for colour, (fold, table) in zip(
+            cycle_colours(len(progress)), progress.items(), strict=True
+        ):
             epoch = table["epoch"] + 1
             axes[0].plot(epoch, table["train_loss"], color=colour, label=f"fold {fold}")
             axes[0].plot(epoch, table["val_loss"], color=colour, linestyle=":")
@@ -207,7 +209,9 @@ def draw_learning_curves(progress: "dict[str, list[pd.DataFrame]]") -> Figure:
     """
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(1, 2, figsize=(12, 4.2), sharey=True, layout="constrained")
-        for colour, (title, tables) in zip(_cycle(len(progress)), progress.items(), strict=True):
+        for colour, (title, tables) in zip(
+            cycle_colours(len(progress)), progress.items(), strict=True
+        ):
             shares = np.linspace(0, 1, 101)
             scores = np.array(
                 [np.interp(shares, (t["epoch"] + 1) / len(t), t["score_average"]) for t in tables]
@@ -318,7 +322,7 @@ def draw_agreement(metrics: "pd.DataFrame", agreement: "pd.DataFrame") -> Figure
             for table in (metrics, agreement)
         )
         axis.axhline(0, color="black", linewidth=0.8)
-        for colour, predictor in zip(_cycle(len(predictors)), predictors, strict=True):
+        for colour, predictor in zip(cycle_colours(len(predictors)), predictors, strict=True):
             reference, prediction = (
                 points.loc[points["predictor"] == predictor, name] for name in names
             )
@@ -329,7 +333,7 @@ def draw_agreement(metrics: "pd.DataFrame", agreement: "pd.DataFrame") -> Figure
                     axis.axhline(value, color=colour, linestyle="--", linewidth=1)
 
     labels, splits, predictors = _panels(agreement)
-    figure, axes = _draw_panels(labels, splits, predictors, draw, 2.6)
+    figure, axes = draw_panels(labels, splits, predictors, draw, 2.6)
     for axis in axes[:, 0]:
         axis.set_ylabel(f"prediction minus\nreference ({unit})")
     for axis in axes[-1]:
@@ -348,7 +352,7 @@ def draw_reliability(calibration: "pd.DataFrame", reliability: "pd.DataFrame") -
 
     def draw(axis: Axes, label: str, split: str) -> None:
         axis.plot([0, 1], [0, 1], color="black", linewidth=0.8)
-        for colour, predictor in zip(_cycle(len(predictors)), predictors, strict=True):
+        for colour, predictor in zip(cycle_colours(len(predictors)), predictors, strict=True):
             bins, whole = (
                 table[
                     (table["label"] == label)
@@ -365,7 +369,7 @@ def draw_reliability(calibration: "pd.DataFrame", reliability: "pd.DataFrame") -
 
     labels, splits, predictors = _panels(calibration)
     errors = {(label, split): [] for label in labels for split in splits}
-    figure, axes = _draw_panels(labels, splits, predictors, draw, 3.6)
+    figure, axes = draw_panels(labels, splits, predictors, draw, 3.6)
     for (label, split), found in errors.items():
         axis = axes[labels.index(label), splits.index(split)]
         axis.set_title(f"{axis.get_title()}\nECE {', '.join(found)}", fontsize=10)
@@ -390,7 +394,7 @@ def draw_froc(points: "pd.DataFrame", curves: "pd.DataFrame") -> Figure:
 
     def draw(axis: Axes, label: str, split: str) -> None:
         for number, (colour, predictor) in enumerate(
-            zip(_cycle(len(predictors)), predictors, strict=True)
+            zip(cycle_colours(len(predictors)), predictors, strict=True)
         ):
             curve, at = (
                 table[
@@ -411,7 +415,7 @@ def draw_froc(points: "pd.DataFrame", curves: "pd.DataFrame") -> Figure:
         axis.set_xticks(sorted(set(points["at"])), ["1/8", "1/4", "1/2", "1", "2", "4", "8"])
 
     labels, splits, predictors = _panels(points)
-    figure, axes = _draw_panels(labels, splits, predictors, draw, 3.2)
+    figure, axes = draw_panels(labels, splits, predictors, draw, 3.2)
     for axis in axes[-1]:
         axis.set_xlabel("false positives per case")
     for axis in axes[:, 0]:
@@ -425,7 +429,7 @@ def _panels(table: "pd.DataFrame") -> tuple[list[str], list[str], list[str]]:
     return list(dict.fromkeys(table["label"])), splits, list(dict.fromkeys(table["predictor"]))
 
 
-def _draw_panels(
+def draw_panels(
     labels: list[str],
     splits: list[str],
     predictors: list[str],
@@ -447,7 +451,7 @@ def _draw_panels(
                 draw(axis, label, split)
         handles = [
             Line2D([], [], marker="o", color=colour, label=predictor)
-            for colour, predictor in zip(_cycle(len(predictors)), predictors, strict=True)
+            for colour, predictor in zip(cycle_colours(len(predictors)), predictors, strict=True)
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(handles)))
     return figure, axes
@@ -544,7 +548,7 @@ def draw_ranking(ranking: "pd.DataFrame", titles: dict[str, str]) -> Figure:
                 label_fmt_left="{label}  {rank:.2f}",
                 label_fmt_right="{rank:.2f}  {label}",
                 ax=axis,
-                color_palette=dict(zip(names, _cycle(len(names)), strict=True)),
+                color_palette=dict(zip(names, cycle_colours(len(names)), strict=True)),
             )
             for text in axis.texts:  # a pale colour can be seen as a line, but not be read
                 text.set_color("black")
@@ -734,5 +738,6 @@ def _coloured(label_map: np.ndarray, colours: dict[int, str]) -> np.ndarray:
     return image
 
 
-def _cycle(count: int) -> list[str]:
+def cycle_colours(count: int) -> list[str]:
+    """Return as many colours, in the order in which predictors have them."""
     return [COLOURS[number % len(COLOURS)] for number in range(count)]

@@ -1,17 +1,22 @@
 """Published results, to be read beside those of a run and never mixed with them."""
 
+from collections.abc import Collection
 from decimal import Decimal
 
 import pandas as pd
 
 
-def published_results(publications: dict[str, dict]) -> pd.DataFrame:
+def published_results(
+    publications: dict[str, dict], left_out: Collection[str] = ()
+) -> pd.DataFrame:
     """Return the published results of a data set as rows of its summary.
 
     Parameters
     ----------
     publications : dict of str to dict
         The content of a file of ``config/published``, as its schema describes it.
+    left_out : collection of str
+        Labels to leave out: classes of cases, which have a summary of their own.
 
     Returns
     -------
@@ -24,6 +29,8 @@ def published_results(publications: dict[str, dict]) -> pd.DataFrame:
     for publication in publications.values():
         source = ", ".join(filter(None, [publication["source"], publication["table"]]))
         for result in publication["results"]:
+            if result["label"] in left_out:
+                continue
             for metric, value in result["values"].items():
                 rows.append(
                     {

@@ -31,6 +31,9 @@ EVALUATION_KEYS = (  # of data sets
 # Of data sets: nothing that is computed depends on them.
 WORDS = ("title", "source", "license", "citation", "raw")
 
+# Predictors of classes that look at no image; every table of classifiers has them.
+BASELINES = {"class_prior": "Class prior", "majority_class": "Majority class"}
+
 PASSING = ("select", "new_images", "fresh", "pathvars")  # keys that change no result
 
 
@@ -77,6 +80,7 @@ class Run:
         self._check_folds(self.folds, "folds")
         self._check_models()
         self._check_ensembles()
+        self._check_feature_classifiers()
         self._check_selection()
         self._check_postprocessing()
 
@@ -172,24 +176,68 @@ class Run:
             )
 
     def _check_ensembles(self) -> None:
+        known = self.models | self.config["feature_classifiers"]
         for name, ensemble in self.config["ensembles"].items():
             where = f"configuration: ensembles.{name}"
             if name in self.models:
                 raise ValueError(f"{where}: the name is taken by a model")
-            _chosen(ensemble["members"], self.models, f"ensembles.{name}.members")
-            weights = ensemble.get("weights", [1] * len(ensemble["members"]))
-            if len(weights) != len(ensemble["members"]):
+            members = ensemble["members"]
+            _chosen(members, known, f"ensembles.{name}.members")
+            weights = ensemble.get("weights", [1] * len(members))
+            if len(weights) != len(members):
                 raise ValueError(
-                    f"{where}: {counted(len(ensemble['members']), 'member')}, but "
+                    f"{where}: {counted(len(members), 'member')}, but "
                     f"{counted(len(weights), 'weight')}"
                 )
             if not all(map(math.isfinite, weights)):
                 raise ValueError(f"{where}.weights: must be finite numbers, found {weights}")
+            telling = [member for member in members if self._tells_classes(member)]
+            if sum(member in self.models for member in members) < 2 > len(telling):
+                raise ValueError(
+                    f"{where}.members: {', '.join(members)} have neither label maps nor classes to "
+                    "average; two members that have the same are needed"
+                )
+
+    def _check_feature_classifiers(self) -> None:
+        for name, wanted in self.config["feature_classifiers"].items():
+            where = f"configuration: feature_classifiers.{name}"
+            if name in self.predictors or name in self.config["ensembles"]:
+                raise ValueError(f"{where}: the name is taken by a model or an ensemble")
+            predictor = wanted["predictor"]
+            _chosen([predictor], self.predictors, f"feature_classifiers.{name}.predictor")
+            if self.splits_of(predictor) == ["test"]:
+                raise ValueError(
+                    f"{where}.predictor: {predictor} predicts no training cases, whose lesions the "
+                    "classifier learns from; allowed are predictors that are cross-validated"
+                )
+            if len(self.folds) < 2:
+                raise ValueError(
+                    f"{where}: needs two folds or more, found {self.folds}: it learns from lesions "
+                    "as networks of other folds predict them"
+                )
+            classified = [name for name in self.datasets if self.has_classes(name)]
+            if not classified:
+                raise ValueError(
+                    f"{where}: needs two classes or more, under the key classes in one of "
+                    f"{', '.join(f'config/datasets/{name}.yaml' for name in self.datasets)}"
+                )
+            for dataset in classified:
+                if "lesions" not in self.datasets[dataset]:
+                    raise ValueError(
+                        f"{where}: needs the key lesions in config/datasets/{dataset}.yaml, which "
+                        "says what to measure features of"
+                    )
+        for name in BASELINES if self.classifiers else ():
+            if name in {*self.predictors, *self.config["feature_classifiers"]}:
+                raise ValueError(
+                    f"configuration: the name {name!r} is taken by a baseline, which every table "
+                    "of classifiers has; choose another"
+                )
 
     def _check_selection(self) -> None:
         select = self.config["select"]
         _chosen(select["datasets"], self.datasets, "select.datasets")
-        _chosen(select["models"], self.predictors, "select.models")
+        _chosen(select["models"], self.predictors | self.classifiers, "select.models")
         self._check_folds(select["folds"], "select.folds")
         metric = self.config["selection"]["metric"]
         needed = {"nsd": "surface_tolerance_mm", "lesion_f1": "lesions"}.get(metric)
@@ -250,8 +298,13 @@ class Run:
         """
         predictors: dict[str, dict[str, float]] = {name: {name: 1.0} for name in self.models}
         for name, ensemble in self.config["ensembles"].items():
-            weights = ensemble.get("weights", [1.0] * len(ensemble["members"]))
-            predictors[name] = dict(zip(ensemble["members"], map(float, weights), strict=True))
+            members = {
+                member: weight
+                for member, weight in self._weights(ensemble).items()
+                if member in self.models
+            }
+            if len(members) > 1:  # else the others only tell classes
+                predictors[name] = members
         equal = {
             frozenset(chosen) for chosen in predictors.values() if len({*chosen.values()}) == 1
         }
@@ -268,6 +321,42 @@ class Run:
                 predictors[name] = dict.fromkeys(members, 1.0)
         return predictors
 
+    @staticmethod
+    def _weights(ensemble: dict) -> dict[str, float]:
+        """Return the weight of each member of an ensemble."""
+        weights = ensemble.get("weights", [1.0] * len(ensemble["members"]))
+        return dict(zip(ensemble["members"], map(float, weights), strict=True))
+
+    def _tells_classes(self, member: str) -> bool:
+        """Say whether a model or a feature classifier tells the classes of cases."""
+        return member in self.config["feature_classifiers"] or "head" in self.models[member]
+
+    @cached_property
+    def classifiers(self) -> dict[str, dict[str, float]]:
+        """Weight of each member of each predictor that tells classes of cases.
+
+        Models with a head, feature classifiers, ensembles of those of their members that tell
+        classes, and, where there is any of these, the baselines.
+        """
+        members = [*self.models, *self.config["feature_classifiers"]]
+        found = {name: {name: 1.0} for name in members if self._tells_classes(name)}
+        ensembles = {name: self._weights(one) for name, one in self.config["ensembles"].items()}
+        for name, weights in {**self.predictors, **ensembles}.items():
+            telling = {
+                member: weight for member, weight in weights.items() if self._tells_classes(member)
+            }
+            if telling:
+                found.setdefault(name, telling)
+        return found | {name: {name: 1.0} for name in BASELINES if found}
+
+    def has_classes(self, dataset: str) -> bool:
+        """Say whether the cases of a data set are of two classes or more."""
+        return len(self.datasets[dataset].get("classes", ())) > 1
+
+    def classifies(self, dataset: str) -> bool:
+        """Say whether a predictor tells the classes of a data set's cases."""
+        return bool(self.classifiers) and self.has_classes(dataset)
+
     @property
     def selected(self) -> dict[str, list]:
         """Values of the wildcards of the targets that `select` chooses."""
@@ -276,12 +365,12 @@ class Run:
         return {
             "dataset": select["datasets"] or list(self.datasets),
             "model": [m for m in self.models if m in models] if models else list(self.models),
-            "predictor": models or list(self.predictors),
+            "predictor": models or list(self.predictors | self.classifiers),
         }
 
     def folds_of(self, model: str) -> list[int | str]:
         """Return the folds that a model is trained on: those of the run, or ``all``."""
-        return [ALL_CASES] if "fold" in self.models[model] else self.folds
+        return [ALL_CASES] if "fold" in self.models.get(model, ()) else self.folds
 
     def chosen_folds(self, model: str) -> list[int | str]:
         """Return the folds of a model that `select` chooses."""
@@ -290,7 +379,8 @@ class Run:
 
     def splits_of(self, predictor: str) -> list[str]:
         """Return what a predictor predicts; networks that saw all training cases only ``test``."""
-        cross_validated = all("fold" not in self.models[m] for m in self.predictors[predictor])
+        members = self.predictors.get(predictor) or self.classifiers[predictor]
+        cross_validated = all(ALL_CASES not in self.folds_of(member) for member in members)
         return ["val", "test"] if cross_validated else ["test"]
 
     def with_previous(self, models: Iterable[str]) -> list[str]:
@@ -305,6 +395,20 @@ class Run:
             for model, weight in self.predictors[predictor].items()
             for fold in self.folds_of(model)
         ]
+
+    def class_members(self, classifier: str, split: str) -> list[tuple[str, int | str, float]]:
+        """Return member, fold and weight of each table of classes that a classifier averages.
+
+        There are none of validation cases if a member was trained on all training cases.
+        """
+        members = self.classifiers[classifier]
+        found = [
+            (member, fold, weight)
+            for member, weight in members.items()
+            for fold in self.folds_of(member)
+        ]
+        whole = any(fold == ALL_CASES for _, fold, _ in found)
+        return [] if whole and split == "val" else found
 
     def raw_folder(self, dataset: str) -> Path:
         """Return the folder of a data set's published files."""
@@ -413,14 +517,21 @@ class Run:
         return self.plans(model), shared
 
     def task(self, predictor: str) -> str:
-        """Return what a predictor says of a case, and so how it is evaluated: ``maps``."""
-        return self.models[next(iter(self.predictors[predictor]))]["task"]
+        """Return what a predictor says of a case: ``maps``, ``classes`` or ``both``."""
+        if predictor not in self.classifiers:
+            return "maps"
+        return "both" if predictor in self.predictors else "classes"
 
     def title(self, predictor: str) -> str:
-        """Return the title of a model, or what people read for the name of an ensemble.
+        """Return the title of a model, or what people read for the name of another predictor.
 
         In a miniature every title says so, so that nobody takes its numbers for results.
         """
+        if predictor in BASELINES:
+            return BASELINES[predictor]
+        if wanted := self.config["feature_classifiers"].get(predictor):
+            method = wanted["method"].replace("_", " ").capitalize()
+            return f"{method} on features of {self.title(wanted['predictor'])}"
         if predictor in self.config["ensembles"]:
             title = predictor.replace("_", " ").capitalize()
         else:

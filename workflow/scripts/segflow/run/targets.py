@@ -15,7 +15,9 @@ PREDICTED = {
             "{dataset}/{predictor}/postprocessing.png",
         ],
     },
+    "classes": {"predict": ["{dataset}/{predictor}/classification.csv"]},
 }
+TASKS = {"maps": ["maps"], "classes": ["classes"], "both": ["maps", "classes"]}
 # What data sets and models have, whatever their predictors do.
 PREPARED = {
     "convert": ["{dataset}/cases.csv", "{dataset}/dataset.json"],
@@ -43,6 +45,18 @@ PREPARED = {
     ],
     "report": ["report.html"],
     "discard": ["{dataset}/discarded.csv"],
+}
+# What data sets have of whose cases a predictor tells the class.
+CLASSES = {
+    "evaluate": ["classification_summary.csv", "classification_comparisons.csv"],
+    "figures": [
+        "classification_summary.csv",
+        "classification_comparisons.csv",
+        "classification_curves.png",
+        "classification_confusion.png",
+        "classification_reliability.png",
+        "classification_cases.png",
+    ],
 }
 # What data sets have that ask for it.
 PROBABILITIES = {"evaluate": ["calibration.csv"], "figures": ["reliability.png", "froc.png"]}
@@ -82,8 +96,10 @@ def target_files(run: Run, step: str) -> list[str]:
             files += _fill(pattern, {**values, "model": [model], "fold": folds})
     for predictor in chosen["predictor"]:
         own = {**values, "predictor": [predictor], "split": run.splits_of(predictor)}
-        for pattern in PREDICTED[run.task(predictor)].get(step, ()):
-            files += _fill(pattern, own)
+        for task in TASKS[run.task(predictor)]:
+            having = [d for d in own["dataset"] if task == "maps" or run.has_classes(d)]
+            for pattern in PREDICTED[task].get(step, ()):
+                files += _fill(pattern, {**own, "dataset": having})
     if step == "figures" and len(run.models) > 1:
         files += [f"{dataset}/learning_curves.png" for dataset in chosen["dataset"]]
     if step == "figures" and len(run.predictors) > 1:
@@ -107,6 +123,11 @@ def target_files(run: Run, step: str) -> list[str]:
             f"{dataset}/{name}"
             for dataset in filter(run.measures_probabilities, chosen["dataset"])
             for name in PROBABILITIES[step]
+        ]
+        files += [
+            f"{dataset}/{name}"
+            for dataset in filter(run.classifies, chosen["dataset"])
+            for name in CLASSES[step]
         ]
     if step in ("evaluate", "figures") and len(run.datasets) > 1:
         files.append("ranking.csv")

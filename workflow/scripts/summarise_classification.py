@@ -1,0 +1,73 @@
+"""Measure how well all classifiers tell classes (rule `summarise_classification`)."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from segflow.evaluation.classification import COLUMNS, summarise_classes
+from segflow.files.cases import read_cases
+from segflow.files.content import replacing
+from segflow.jobs.logs import logged
+from segflow.predictors.classification import read_classifiers
+from segflow.report.classes import BASELINES, POOLED, READING, class_overview, published_classes
+from segflow.report.tables import PUBLISHED, SPLITS, one_line
+from segflow.report.web import page
+
+
+def main(
+    tables: dict[str, Path],
+    cases: Path,
+    classes: list[str],
+    title: str,
+    titles: dict[str, str],
+    seed: int,
+    publications: dict[str, dict],
+    output: dict[str, Path],
+) -> None:
+    """Write the measures of the `tables` of each classifier as CSV, Markdown and HTML.
+
+    `publications` are published results, of which those of classes are shown.
+    """
+    groups = {case.case: case.group for case in read_cases(cases)}
+    found = read_classifiers(tables, classes)
+    parts = [
+        summarise_classes(
+            one.truth, one.probabilities, classes, np.array([groups[c] for c in one.cases]), seed
+        ).assign(predictor=name, split=split)
+        for split, classifiers in found.items()
+        for name, one in classifiers.items()
+    ]
+    published = published_classes(publications, classes)
+    columns = ["predictor", "split", *COLUMNS, "published"]
+    summary = pd.concat([*parts, published]).reindex(columns=columns).astype({"n": "Int64"})
+    with replacing(output["csv"]) as path:
+        summary.to_csv(path, index=False, float_format="%.6g")
+    sections = {
+        f"{SPLITS[split]}: {part}": table
+        for split in found
+        for part, table in class_overview(summary, split, classes, titles).items()
+    }
+    notes = [READING, *([POOLED] if "val" in found else []), BASELINES]
+    notes += [PUBLISHED] if len(published) else []
+    markdown = [f"# {title}: classes of cases", *notes]
+    for heading, table in sections.items():
+        markdown += [f"## {heading}", one_line(table).to_markdown(index=False)]
+    with replacing(output["markdown"]) as path:
+        path.write_text("\n\n".join(markdown) + "\n")
+    with replacing(output["html"]) as path:
+        path.write_text(page(f"{title}: classes of cases", sections, notes))
+
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        main(
+            tables={Path(path).parent.name: Path(path) for path in snakemake.input.tables},
+            cases=Path(snakemake.input.cases),
+            classes=snakemake.params.classes,
+            title=snakemake.params.title,
+            titles=snakemake.params.titles,
+            seed=snakemake.params.seed,
+            publications=snakemake.params.published,
+            output={name: Path(path) for name, path in snakemake.output.items()},
+        )
