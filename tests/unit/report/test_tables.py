@@ -201,6 +201,7 @@ def test_the_summary_is_written_in_every_format(written, tmp_path):
         ["sex"],
         {"z": "an implant"},
         PUBLISHED,
+        [],
         output,
     )
     summary = pd.read_csv(output["csv"], keep_default_na=False, na_values=[""])
@@ -271,7 +272,9 @@ def test_a_predictor_without_validation_cases_has_rows_of_test_cases_only(writte
         "flow",
     )
     output = {name: tmp_path / name for name in names}
-    summarise_metrics.main(tables, cases, TITLES, "Title", [], 1, RULE, None, [], {}, {}, output)
+    summarise_metrics.main(
+        tables, cases, TITLES, "Title", [], 1, RULE, None, [], {}, {}, [], output
+    )
     validated, tested = output["markdown"].read_text().split("## Test cases", 1)
     assert "Model P" not in validated
     assert "Model P" in tested
