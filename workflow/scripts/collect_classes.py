@@ -2,24 +2,24 @@
 
 from pathlib import Path
 
-from segflow.files.cases import write_rows
+import numpy as np
+
 from segflow.files.content import Damaged, read_own_json
 from segflow.files.ledger import Ledger
 from segflow.files.manifests import read_manifest
 from segflow.jobs.logs import logged
+from segflow.predictors.classification import write_fold
 
 
 def main(manifest: Path, folder: Path, classes: list[str], table: Path) -> None:
     """Write what the head of a network said of each predicted case of `manifest`."""
-    names = [f"p_{name}" for name in classes]
-    rows = []
+    found = {}
     for case, key in read_manifest(manifest).items():
         path = folder / f"{case}_classes.json"
         if Ledger(folder).find(case, key) is None or not path.exists():
             raise Damaged(f"{path}: expected the class probabilities of {case!r}", path, manifest)
-        probabilities = [f"{value:.6f}" for value in read_own_json(path)]
-        rows.append({"case": case, **dict(zip(names, probabilities, strict=True))})
-    write_rows(table, rows, ["case", *names])
+        found[case] = np.array(read_own_json(path))
+    write_fold(table, found, classes)
 
 
 if __name__ == "__main__":
