@@ -132,6 +132,8 @@ class Run:
                     "predicts no training cases; a model that is cross-validated does"
                 )
             self._check_gpus(name, model)
+            if "head" in model:
+                self._check_head(name, model["head"])
             axes = 2 if model["configuration"] == "2d" else 3
             if len(patch := model["overrides"].get("patch_size", [1] * axes)) != axes:
                 raise ValueError(
