@@ -9,6 +9,7 @@ from segflow.report.figures import (
     Panel,
     draw_cases,
     draw_froc,
+    draw_learning_curves,
     draw_message,
     draw_metrics,
     draw_reliability,
@@ -186,3 +187,23 @@ def test_froc_curves_go_on_to_the_last_operating_point():
         assert line.get_ydata().tolist() == expected
         assert line.get_xdata()[-1] == 8
         assert len(markers.get_xdata()) == 7
+
+
+def test_curves_of_several_models_lie_on_common_axes():
+    tables = [
+        pd.DataFrame(
+            {
+                "epoch": range(n),
+                "score_average": np.linspace(0, 0.5, n),
+                "score_name": "pseudo Dice",
+                "seconds": 2.0,
+            }
+        )
+        for n in (4, 10)
+    ]
+    figure = draw_learning_curves({"one": tables[:1], "two": tables})
+    shares, seconds = figure.axes
+    assert [line.get_xdata()[-1] for line in shares.lines] == [100, 100]
+    assert [line.get_xdata()[-1] for line in seconds.lines] == [8, 14]  # the mean of the folds
+    assert all(line.get_ydata()[-1] == 0.5 for line in shares.lines)
+    plt.close(figure)

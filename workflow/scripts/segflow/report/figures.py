@@ -232,6 +232,9 @@ def draw_learning_curves(progress: "dict[str, list[pd.DataFrame]]") -> Figure:
         axes[0].set_xlabel("percent of the epochs")
         axes[1].set_xlabel("seconds of a fold")
         axes[1].set_xscale("log")
+        axes[1].xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes[1].xaxis.set_major_formatter("{x:.0f}")
+        axes[1].xaxis.set_minor_formatter(NullFormatter())
         axes[0].set_ylabel("score, moving average")
         axes[0].set_ylim(0, 1)
         figure.legend(
