@@ -16,6 +16,11 @@ MODELS = sorted(path.stem for path in (ROOT / "config/models").glob("*.yaml"))
 
 @pytest.mark.parametrize("model", MODELS)
 def test_dry_run_of_every_model(fresh, model):
+    def with_what_heads_need(dataset):
+        labels = {"background": 0, "anterior": 1, "lesion": 2}
+        dataset.update(channels=["MRI"], labels=labels, classes=["a", "b"])
+
+    fresh.edit("config/datasets/hippocampus.yaml", with_what_heads_need)
     fresh.configure(models=[model], ensembles={})
     assert "train_fold" in fresh.planned()
 
