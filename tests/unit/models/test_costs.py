@@ -51,3 +51,15 @@ def test_mirroring_counts_where_training_mirrored(base_plans):
         described = model("encoder_decoder", augmentation, **options)
         plans = make_model_plans(base_plans, "m", described, seed=1)
         assert count_cost(plans, LABELS, [(1, 32, 32)]).windows == windows
+
+
+def test_a_head_counts_with_its_network(base_plans):
+    described = model("unet_s2", features=[2] * 6, norm="batch", upsampling="linear", dropout=0.0)
+    plain = count_cost(make_model_plans(base_plans, "m", described, seed=1), LABELS, [(1, 32, 32)])
+    described["head"] = {"stages": 2, "hidden": 4, "dropout": 0.0, "frozen": False}
+    classified = {"classes": ["a", "b"], "outputs": [1], "has_regions": False}
+    plans = make_model_plans(base_plans, "m", described, seed=1, classified=classified)
+    headed = count_cost(plans, LABELS, [(1, 32, 32)])
+    # Layer norm of 3 x 4 features, a layer to 4 and one to 2.
+    assert headed.parameters - plain.parameters == 2 * 12 + (12 * 4 + 4) + (4 * 2 + 2)
+    assert headed.windows == plain.windows

@@ -5,7 +5,6 @@ without z in two dimensions.
 """
 
 from collections.abc import Callable
-from math import gcd
 from typing import Any
 
 import segmentation_models_pytorch as smp
@@ -69,8 +68,7 @@ def _from_smp(network: type[nn.Module], encoder: str | None = None) -> Callable[
 
 def _vnet(dimension: int, n_in: int, n_out: int, options: dict[str, Any]) -> nn.Module:
     """Build a V-Net; channels that cannot be repeated to its width are first made to fit."""
-    fitting = gcd(n_in, VNET_FEATURES)
-    if fitting == n_in:
+    if VNET_FEATURES % n_in == 0:
         return VNet(dimension, n_in, n_out)
     widened = next(n for n in range(n_in, VNET_FEATURES + 1) if VNET_FEATURES % n == 0)
     return nn.Sequential(convolution(dimension)(n_in, widened, 1), VNet(dimension, widened, n_out))
