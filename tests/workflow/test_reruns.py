@@ -50,8 +50,8 @@ def test_an_edited_library_module_reruns_the_rules_that_import_it(project):
     path = project.folder / "workflow/scripts/segflow/evaluation/summaries.py"
     path.write_text(path.read_text() + "\nEDITED = True\n")
     readers = {"summarise_metrics", "compare_predictors", "select_predictor", "plot_metrics"}
-    below = {"plot_cases", "plot_comparisons", "write_provenance", "make_report"}
-    assert project.planned() == readers | below
+    plots = {"plot_cases", "plot_case_comparison", "plot_comparisons"}
+    assert project.planned() == readers | plots | {"write_provenance", "make_report"}
 
 
 def test_an_edited_module_of_a_converter_converts_again(project):
@@ -75,8 +75,10 @@ def test_another_wording_of_logs_evaluates_no_case_again(project):
 def test_a_changed_plot_style_redraws_only(project):
     path = project.folder / "workflow/scripts/segflow/report/figures.py"
     path.write_text(path.read_text().replace('"font.size": 10', '"font.size": 11'))
-    plots = {"plot_training", "plot_metrics", "plot_cases", "plot_comparisons"}
-    assert project.planned() == plots | {"plot_postprocessing", "make_report"}
+    training = {"plot_training", "plot_learning_curves"}
+    cases = {"plot_cases", "plot_case_comparison"}
+    results = {"plot_metrics", "plot_comparisons", "plot_postprocessing"}
+    assert project.planned() == training | cases | results | {"make_report"}
 
 
 def test_another_tolerance_evaluates_again_and_nothing_else(project):
