@@ -6,6 +6,7 @@ from pathlib import Path
 from segflow.datasets.parts import state_of_part
 from segflow.datasets.sources import folder_state
 from segflow.files.labels import foreground
+from segflow.files.manifests import CLASSIFIED
 from segflow.files.code import code_key, module_key, procedure, procedures
 from segflow.jobs.devices import count_gpus
 from segflow.jobs.environment import share_environment

@@ -128,7 +128,7 @@ rule count_costs:
     params:
         code=code_key("count_costs"),
         models=list(RUN.models),
-        predictors={name: list(members) for name, members in RUN.predictors.items()},
+        predictors={name: list(models) for name, models in RUN.networks.items()},
         results=results_folder,
         nnunet_name=nnunet_name,
     script:
@@ -327,7 +327,11 @@ rule plot_case_comparison:
 rule write_provenance:
     """Record what the results were made from and with."""
     input:
-        summaries=collect("<results>/{dataset}/summary.csv", dataset=RUN.datasets),
+        summaries=[
+            f"<results>/{dataset}/{name}"
+            for dataset in RUN.datasets
+            for name in RUN.summaries(dataset)
+        ],
         cases=collect("<results>/{dataset}/cases.csv", dataset=RUN.datasets),
         splits=collect("<results>/{dataset}/splits.json", dataset=RUN.datasets),
         training=trainings(RUN.datasets, RUN.models),

@@ -1,7 +1,7 @@
-"""From a finished run, or a trained nnU-Net from elsewhere, to segmentations of new images.
+"""From a finished run, or a trained nnU-Net from elsewhere, to what it says of new images.
 
-In: a folder of new images (`new_images` of the configuration). Out: a label map for each image, and
-a table of them.
+In: a folder of new images (`new_images` of the configuration). Out: a label map for each image and
+a table of them, and a table of their classes, as far as the predictor tells them.
 """
 
 if "archive" in config.get("new_images", {}):
@@ -28,6 +28,7 @@ if "archive" in config.get("new_images", {}):
             procedure=procedure("predictors.archives"),
             state=new_images_state,
             images=config["new_images"]["folder"],
+            output=config["new_images"]["output"],
             device=config["device"],
             configuration=config["new_images"].get("configuration", ""),
         shell:
@@ -35,23 +36,25 @@ if "archive" in config.get("new_images", {}):
             "python -m segment_with_archive --archive {input.archive:q}"
             " --configuration={params.configuration:q} --images {params.images:q}"
             " --device {params.device} --threads {threads} --memory-mb {resources.mem_mb}"
-            " --manifest {output.manifest:q} >> {log:q} 2> >(tee -a {log:q} >&2)"
+            " --output {params.output:q} >> {log:q} 2> >(tee -a {log:q} >&2)"
 
 elif "new_images" in config:
 
+    NEW = config["new_images"]
+    NEW_MODELS = RUN.with_previous(RUN.networks[NEW["predictor"]])
+
     rule segment_images:
-        """Segment a folder of new images with a predictor of the run, post-processing included."""
+        """Segment new images with a predictor of the run, post-processed, or tell their classes."""
         input:
-            training=trainings(
-                [config["new_images"]["dataset"]],
-                RUN.with_previous(RUN.predictors[config["new_images"]["predictor"]]),
-            ),
-            postprocessing="<results>/{dataset}/{predictor}/postprocessing.json".format(
-                **config["new_images"]
+            training=trainings([NEW["dataset"]], NEW_MODELS),
+            postprocessing=(
+                "<results>/{dataset}/{predictor}/postprocessing.json".format(**NEW)
+                if NEW["predictor"] in RUN.predictors
+                else []
             ),
         output:
-            # What was segmented before stays there until it is segmented anew.
-            manifest=update("{output}/segmentations.csv".format(**config["new_images"])),
+            # What was done before stays there until it is done anew.
+            [update(f"{NEW['output']}/{name}") for name in RUN.told_of_new_images],
         log:
             "<logs>/segment_images.log",
         benchmark:
@@ -66,28 +69,32 @@ elif "new_images" in config:
         params:
             procedure=procedure("predictors.segmentation"),
             state=new_images_state,
-            images=config["new_images"]["folder"],
-            nnunet_name=RUN.nnunet_name(config["new_images"]["dataset"]),
-            dataset=config["new_images"]["dataset"],
+            images=NEW["folder"],
+            output=NEW["output"],
+            nnunet_name=RUN.nnunet_name(NEW["dataset"]),
+            dataset=NEW["dataset"],
             results=results_folder,
             device=config["device"],
             members=[
-                f"{model}:{weight}"
-                for model, weight in RUN.predictors[config["new_images"]["predictor"]].items()
+                f"{model}:{weight}" for model, weight in RUN.networks[NEW["predictor"]].items()
             ],
-            folds=[
-                f"{model}:{','.join(map(str, RUN.folds_of(model)))}"
-                for model in RUN.with_previous(RUN.predictors[config["new_images"]["predictor"]])
-            ],
+            folds=[f"{model}:{','.join(map(str, RUN.folds_of(model)))}" for model in NEW_MODELS],
+            postprocessing=lambda wildcards, input: (
+                ["--postprocessing", input.postprocessing] if input.postprocessing else []
+            ),
+            classes=(
+                ["--classes", *RUN.datasets[NEW["dataset"]]["classes"]]
+                if CLASSIFIED in RUN.told_of_new_images
+                else []
+            ),
             gpu_share=lambda wildcards, input: min(
-                RUN.models[model]["gpu_share"]
-                for model in RUN.predictors[config["new_images"]["predictor"]]
+                RUN.models[model]["gpu_share"] for model in NEW_MODELS
             ),
         shell:
             ": > {log:q}; "
             "python -m segment_images --images {params.images:q} --dataset {params.dataset}"
             " --nnunet-name {params.nnunet_name} --results {params.results:q}"
-            " --members {params.members} --folds {params.folds}"
-            " --postprocessing {input.postprocessing:q} --device {params.device}"
-            " --gpu-share {params.gpu_share} --threads {threads} --memory-mb {resources.mem_mb}"
-            " --manifest {output.manifest:q} >> {log:q} 2> >(tee -a {log:q} >&2)"
+            " --members {params.members} --folds {params.folds} {params.postprocessing:q}"
+            " {params.classes:q} --device {params.device} --gpu-share {params.gpu_share}"
+            " --threads {threads} --memory-mb {resources.mem_mb} --output {params.output:q}"
+            " >> {log:q} 2> >(tee -a {log:q} >&2)"

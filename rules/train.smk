@@ -43,9 +43,11 @@ rule train_fold:
         plans="<results>/{dataset}/{model}/plans.json",
         splits="<results>/{dataset}/splits.json",
         preprocessed=preprocessed_cases,
-        previous=previous_stage,
+        previous=lambda wildcards: (
+            [] if RUN.tells_only_classes(wildcards.model) else previous_stage(wildcards)
+        ),
         classes=lambda wildcards: (
-            "<results>/{dataset}/cases/train.csv" if "head" in RUN.models[wildcards.model] else []
+            "<results>/{dataset}/cases/train.csv" if RUN.learns_classes(wildcards.model) else []
         ),
     output:
         manifest="<results>/{dataset}/{model}/fold_{fold}/training.json",

@@ -1,14 +1,16 @@
-"""A model with a head, from a table with classes to the classes of test cases."""
+"""Models that tell classes, from a table with classes to those of test cases and new images."""
 
 import csv
 import json
 
+import nibabel
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 
-from project import TINY, make_project
+from project import ROOT, TINY, make_project
 
 pytestmark = pytest.mark.slow
 CLASSES = ["plain", "bright"]
@@ -19,24 +21,51 @@ HEADED = {
     "overrides": {"batch_size": 4, "base_features": 4},
     "head": {"hidden": 8, "begin": 0, "warm_up": 0, "least_voxels": 5},
 }
+PLAIN = {
+    **TINY,
+    "title": "DenseNet of whole images",
+    "configuration": "2d",
+    "planning": {"resize": [64, 64]},
+    "overrides": {"batch_size": 4},
+    "network": {"name": "densenet", "options": {"features": 4, "growth": 2, "blocks": [1, 1]}},
+    "classifier": {},
+}
+CROPS = {
+    **PLAIN,
+    "title": "ResNet of what the other model sees",
+    "configuration": "3d_fullres",
+    "planning": {},
+    "overrides": {"batch_size": 4, "patch_size": [64, 64, 64]},
+    "network": {"name": "resnet", "options": {"features": [2, 2, 4, 4], "blocks": [1, 1, 1, 1]}},
+    "classifier": {"structure": ["anterior"], "least_voxels": 5},
+    "previous_model": "headed",
+}
+MODELS = {"headed": HEADED, "plain": PLAIN, "crops": CROPS}
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     project = make_project(
-        tmp_path_factory.mktemp("heads") / "project", {"headed": HEADED}, n_training=12, n_test=4
+        tmp_path_factory.mktemp("heads") / "project", MODELS, n_training=12, n_test=4
     )
+    paths = [path for part in "rs" for path in sorted((project.raw / f"imagesT{part}").iterdir())]
+    with_classes(project, {path.name: CLASSES[number % 2] for number, path in enumerate(paths)})
+    project.configure(ensembles={"all": {"members": list(MODELS), "weights": [1, 2, 1]}})
+    project.snakemake("predict", "evaluate")
+    return project
+
+
+def with_classes(project, classes):
+    """Describe the data set by a table in which each image has a class."""
     with (project.raw / "cases.csv").open("w", newline="") as file:
         table = csv.writer(file)
         table.writerow(["case", "image", "label", "class", "split"])
         for part, split in (("Tr", "train"), ("Ts", "test")):
-            for number, path in enumerate(sorted((project.raw / f"images{part}").iterdir())):
-                label = f"labels{part}/{path.name}"
-                name = path.name.split(".")[0]
-                row = [name, f"images{part}/{path.name}", label, CLASSES[number % 2], split]
-                table.writerow(row)
+            for path in sorted((project.raw / f"images{part}").iterdir()):
+                files = [f"images{part}/{path.name}", f"labels{part}/{path.name}"]
+                table.writerow([path.name.split(".")[0], *files, classes[path.name], split])
 
-    def with_classes(dataset):
+    def change(dataset):
         dataset.update(
             converter="table",
             channels=["MRI"],
@@ -47,9 +76,7 @@ def finished(tmp_path_factory):
         dataset.pop("patient", None)
         dataset.pop("expected_cases", None)
 
-    project.edit("config/datasets/hippocampus.yaml", with_classes)
-    project.snakemake("predict")
-    return project
+    project.edit("config/datasets/hippocampus.yaml", change)
 
 
 def test_a_row_of_progress_tells_of_the_head(finished):
@@ -83,11 +110,78 @@ def test_the_checkpoint_holds_the_head(finished):
     assert any(name.startswith("network.encoder.") for name in names)
 
 
+@pytest.mark.parametrize("model", ["plain", "crops"])
+def test_a_classifier_is_trained_like_any_model_and_segments_nothing(finished, model):
+    folder = finished.results / "hippocampus" / model
+    progress = pd.read_csv(folder / "fold_0/progress.csv")
+    assert set(progress["score_name"]) == {"macro F1"}
+    assert progress["score"].between(0, 1).all()
+    assert {"class_loss", "entropy", "recall_bright"} <= set(progress.columns)
+    assert (folder / "classification.csv").exists()
+    assert not (folder / "predictions").exists()
+    assert not list(finished.results.glob(f"nnUNet_preprocessed/*/{model}_previous/*_train*"))
+
+
+def test_an_ensemble_averages_all_that_its_members_tell(finished):
+    tables = {
+        name: pd.read_csv(finished.results / f"hippocampus/{name}/classification.csv")
+        for name in (*MODELS, "all")
+    }
+    weights = {"headed": 1, "plain": 2, "crops": 1}
+    mean = sum(tables[name]["p_bright"] * weight for name, weight in weights.items()) / 4
+    np.testing.assert_allclose(tables["all"]["p_bright"], mean, atol=2e-6)
+    summary = pd.read_csv(finished.results / "hippocampus/classification_summary.csv")
+    assert {*MODELS, "all", "class_prior"} <= set(summary["predictor"])
+
+
+@pytest.mark.parametrize(("predictor", "maps"), [("headed", True), ("all", False)])
+def test_new_images_get_the_classes_that_they_get_as_test_cases(finished, predictor, maps):
+    output = finished.folder / f"out_{predictor}"
+    new = {"folder": "raw/imagesTs", "output": output.name, "dataset": "hippocampus"}
+    finished.configure(new_images={**new, "predictor": predictor})
+    try:
+        finished.snakemake("predict")
+        assert finished.planned("predict") == set()
+    finally:
+        finished.edit("config/config.yaml", lambda config: config.pop("new_images"))
+    found = pd.read_csv(output / "classes.csv").set_index("case")
+    table = pd.read_csv(finished.results / f"hippocampus/{predictor}/classification.csv")
+    expected = table[table["split"] == "test"].set_index("case")
+    np.testing.assert_allclose(found["p_plain"], expected.loc[found.index, "p_plain"], atol=2e-6)
+    assert len(found) == 4
+    assert (output / "segmentations.csv").exists() == maps
+    assert len(list(output.glob("*.nii.gz"))) == (4 if maps else 0)
+
+
 def test_nothing_is_left_to_be_done(finished):
-    assert finished.planned("predict") == set()
+    assert finished.planned("predict", "evaluate") == set()
 
 
 def test_a_head_without_classes_is_refused(tmp_path):
     project = make_project(tmp_path / "project", {"headed": HEADED})
     text = project.snakemake("--dry-run", check=False)
     assert "config/models/headed.yaml: a head needs two classes or more, but" in text
+
+
+@pytest.mark.long
+def test_a_head_costs_the_segmentation_no_more_than_two_points_of_dice(tmp_path):
+    """Halves of large and of small hippocampi are told apart beside their segmentation."""
+    plain = yaml.safe_load((ROOT / "config/models/unet_2d_quick.yaml").read_text())
+    headed = {**plain, "head": {"begin": 0.1, "warm_up": 0.2}}
+    models = {"plain": plain, "headed": headed}
+    project = make_project(tmp_path / "project", models, n_training=40, n_test=2)
+    sizes = {
+        path.name: int((nibabel.load(path).get_fdata() > 0).sum())
+        for path in sorted(project.raw.glob("labels*/*.nii.gz"))
+    }
+    middle = sorted(sizes.values())[len(sizes) // 2]
+    with_classes(project, {name: CLASSES[size >= middle] for name, size in sizes.items()})
+    project.configure(folds=[0], ensembles={})
+    project.snakemake("evaluate")
+    dice = {}
+    for model in models:
+        table = pd.read_csv(project.results / f"hippocampus/{model}/metrics.csv")
+        chosen = table[(table["split"] == "val") & (table["stage"] == "raw")]
+        dice[model] = chosen["dice"].mean()
+    assert dice["plain"] > 0.7
+    assert dice["headed"] > dice["plain"] - 0.02

@@ -1,4 +1,4 @@
-"""Segment new images with a predictor of a finished run (rule `segment_images`)."""
+"""Segment or classify new images with a predictor of a finished run (rule `segment_images`)."""
 
 import argparse
 from pathlib import Path
@@ -14,20 +14,21 @@ from segflow.predictors.segmentation import add_options, segment
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Segment new images with a predictor of a finished run."""
+    """Segment or classify new images with a predictor of a finished run."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--nnunet-name", required=True, help="nnU-Net's name of the data set")
     parser.add_argument("--results", type=Path, required=True, help="folder of the finished run")
     parser.add_argument("--members", nargs="+", required=True, help="MODEL:WEIGHT")
     parser.add_argument("--folds", nargs="+", required=True, help="MODEL:FOLD,FOLD,...")
-    parser.add_argument("--postprocessing", type=Path, required=True)
+    parser.add_argument("--postprocessing", type=Path, help="chosen steps; no label maps without")
+    parser.add_argument("--classes", nargs="*", default=[], help="those to tell apart, if any")
     add_options(parser)
     options = parser.parse_args(arguments)
 
     end_cleanly()
     use_folders(options.results)
-    work = options.manifest.parent / ".work"
+    work = options.output / ".work"
     leased = may_lease(options.device, share=options.gpu_share)
     with held(work), leased, setting_damage_aside():
         segment(
@@ -42,6 +43,7 @@ def main(arguments: list[str] | None = None) -> None:
                 for model, folds in _pairs(options.folds)
             },
             options.postprocessing,
+            options.classes,
         )
 
 

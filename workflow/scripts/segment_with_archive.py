@@ -23,14 +23,14 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
 
     end_cleanly()
-    work = options.manifest.parent / ".work"
+    work = options.output / ".work"
     results = work / "model"
     use_folders(results)
     with held(work), may_lease(options.device, share=options.gpu_share):
         folds = install(options.archive, options.configuration, reading_defaults(), results)
         choice = results / "postprocessing.json"
         write_json(choice, {"steps": []})
-        segment(options, work, results, NAME, NNUNET_NAME, {NAME: 1.0}, {NAME: [folds]}, choice)
+        segment(options, work, results, NAME, NNUNET_NAME, {NAME: 1.0}, {NAME: [folds]}, choice, [])
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--fold", type=read_fold, required=True)
     parser.add_argument("--preprocessed", type=Path, required=True, help="table of cases")
     parser.add_argument("--previous", type=Path, help="table of the previous stage's cases")
-    parser.add_argument("--cases", type=Path, help="table of cases, whose classes a head learns")
+    parser.add_argument("--cases", type=Path, help="table of cases, whose classes are learnt")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--n-gpus", type=int, default=1, help="GPUs that share a batch")
     parser.add_argument("--gpu-share", type=int, default=1, help="such jobs that fit on a GPU")
@@ -75,7 +75,9 @@ def _train(options: argparse.Namespace, plans: dict, fold: dict, folder: Path) -
     classes = None
     if options.cases:
         named = {case.case: case.class_label for case in read_cases(options.cases)}
-        classes = number_classes(fold, named, plans["segflow"]["head"]["classes"])
+        settings = plans["segflow"]
+        told = settings.get("head") or settings["classifier"]
+        classes = number_classes(fold, named, told["classes"])
     identity = training_identity(plans, fold, keys, previous, options.n_gpus, classes)
     device = choose_device(options.device)
     if options.n_gpus > 1 and torch.cuda.device_count() < options.n_gpus:

@@ -3,17 +3,17 @@ import torch
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from torch.nn import functional
 
-from segflow.models.heads import (
-    ClassHead,
-    Headed,
-    HeadedLoss,
-    WithHead,
-    balanced,
-    case_probabilities,
-    classes_of_patches,
-)
+from segflow.models.classes import case_probabilities
+from segflow.models.heads import ClassHead, Headed, HeadedLoss, WithHead
 from segflow.models.network_builders import build_network
-from segflow.models.networks import NETWORKS, NNUNET, check_network, fit_patch, stages_of
+from segflow.models.networks import (
+    NETWORKS,
+    NNUNET,
+    check_network,
+    fit_patch,
+    stages_of,
+    tells_classes,
+)
 
 SETTINGS = {
     "classes": ["a", "b", "c"],
@@ -23,7 +23,6 @@ SETTINGS = {
     "hidden": 8,
     "dropout": 0.0,
     "frozen": False,
-    "label_smoothing": 0.0,
 }
 SMALL = {
     "unet_s2": {"features": [4, 4, 8, 8, 16, 4]},
@@ -96,7 +95,7 @@ def test_a_head_goes_on_networks_of_other_libraries(name):
 
 def test_networks_without_stages_are_known():
     assert stages_of(NNUNET) == ("encoder",)
-    assert {name for name in NETWORKS if not stages_of(name)} == {
+    assert {name for name in NETWORKS if not (stages_of(name) or tells_classes(name))} == {
         *("attention_unet", "residual_unet", "encoder_decoder", "vnet", "mednext", "dense_seg"),
     }
 
@@ -122,16 +121,6 @@ def test_class_gradients_reach_the_encoder_unless_it_is_frozen():
         assert all(value is None for value in gradients) == frozen
 
 
-def test_windows_count_by_the_structure_that_they_hold():
-    certain = torch.tensor([[10.0, 0, 0], [0, 10.0, 0]])
-    found = case_probabilities(
-        [(certain, torch.tensor([3.0, 1.0])), (certain[:1], torch.tensor([0.0]))]
-    )
-    assert found == pytest.approx([0.75, 0.25, 0], abs=1e-3)
-    empty = case_probabilities([(certain, torch.zeros(2))])
-    assert empty == pytest.approx([0.5, 0.5, 0], abs=1e-3)
-
-
 def test_what_is_said_of_windows_is_collected_in_evaluation_only():
     headed = with_head(nnunet(2)).eval()
     image = torch.rand(2, 1, 16, 16)
@@ -147,19 +136,9 @@ def test_what_is_said_of_windows_is_collected_in_evaluation_only():
     assert sum(case_probabilities(collected)) == pytest.approx(1)
 
 
-def test_only_patches_that_hold_enough_of_a_known_case_count():
-    target = torch.zeros(4, 1, 4, 4, dtype=torch.int16)
-    target[0, 0, :2], target[1, 0, 0, 0], target[2, 0] = 1, 1, 2
-    keys, classes = ["a", "b", "c", "d"], {"a": 2, "b": 1, "c": 0}
-    found = classes_of_patches(keys, target, [1, 2], False, classes, 4)
-    assert found.tolist() == [2, -1, 0, -1]
-    regions = torch.stack([target[:, 0] == 1, target[:, 0] == 2], 1)
-    assert classes_of_patches(keys, regions, [0], True, classes, 4).tolist() == [2, -1, -1, -1]
-
-
 def test_the_loss_is_that_of_both_and_masks_what_does_not_count():
     weights = torch.tensor([1.0, 2.0, 1.0])
-    loss = HeadedLoss(lambda output, target: output.mean(), SETTINGS, weights)
+    loss = HeadedLoss(lambda output, target: output.mean(), 0.0, weights)
     loss.weight = 0.5
     loss.known = torch.tensor([1, -1, 0])
     segmentation = torch.full((3, 2), 4.0)
@@ -174,9 +153,3 @@ def test_the_loss_is_that_of_both_and_masks_what_does_not_count():
     nothing.backward()
     assert nothing == 4
     assert torch.equal(classes.grad, torch.zeros(3, 3))
-
-
-def test_rare_classes_are_drawn_as_often():
-    classes = {**dict.fromkeys("abcdef", 0), **dict.fromkeys("gh", 1), "i": 2}
-    found = balanced(list("abcdefghij"), classes)
-    assert {name: found.count(name) for name in "aghij"} == {"a": 1, "g": 3, "h": 3, "i": 6, "j": 1}

@@ -11,6 +11,7 @@ from segflow.models.networks import (
     check_patch,
     fit_patch,
     network_of,
+    tells_classes,
 )
 
 # Numbers of parameters with one channel, two classes and the default options, as counted once from
@@ -29,6 +30,8 @@ PARAMETERS = {
     ("swin_unetr", 3): 15_703_004,
     ("mednext", 3): 6_586_658,
     ("dense_seg", 3): 1_246_586,
+    ("densenet", 2): 6_949_634,
+    ("resnet", 3): 33_161_922,
 }
 
 
@@ -38,6 +41,8 @@ SMALL = {
     "unet_s3": {"features": [4, 4, 8, 8, 16, 4]},
     "attention_unet": {"features": [4, 4, 8, 8, 16]},
     "swin_unetr": {"features": 12},
+    "densenet": {"features": 8, "growth": 4},
+    "resnet": {"features": [4, 8, 8, 16]},
 }
 
 
@@ -56,7 +61,7 @@ def test_every_network_can_be_built():
 
 
 @pytest.mark.parametrize(("name", "dimension"), CASES)
-def test_a_network_gives_logits_of_the_size_of_its_image(name, dimension):
+def test_a_network_gives_logits_of_the_size_of_its_image_or_of_classes(name, dimension):
     options = options_of(name, **SMALL.get(name, {}))
     network = build_network(name, options, dimension, 3, 4).eval()
     patch = fit_patch(name, options, [1] * dimension)
@@ -64,7 +69,8 @@ def test_a_network_gives_logits_of_the_size_of_its_image(name, dimension):
     with torch.no_grad():
         for size in (patch, wider) if dimension == 2 else (patch,):
             check_patch(name, options, size, "patch")
-            assert network(torch.rand(1, 3, *size)).shape == (1, 4, *size)
+            expected = (1, 4) if tells_classes(name) else (1, 4, *size)
+            assert network(torch.rand(1, 3, *size)).shape == expected
 
 
 @pytest.mark.parametrize(("name", "dimension"), PARAMETERS)

@@ -1,4 +1,4 @@
-"""Every network can learn two cases by heart."""
+"""Every network that segments can learn two cases by heart."""
 
 import pytest
 import torch
@@ -21,7 +21,9 @@ SMALL = {
     "swin_unetr": {"features": 12},
     "dense_seg": {"growth": 8, "blocks": [2, 2, 2]},
 }
-CASES = [(name, n) for name, network in NETWORKS.items() for n in network.dimensions[:1]]
+CASES = [
+    (name, network.dimensions[0]) for name, network in NETWORKS.items() if not network.tells_classes
+]
 CASES += [("residual_unet", 3), ("segresnet", 3), ("swin_unetr", 3), ("vnet", 3), ("dense_seg", 3)]
 
 

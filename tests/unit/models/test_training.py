@@ -188,7 +188,7 @@ def test_classes_are_numbered_as_the_data_set_lists_them():
 
 def test_a_fold_that_cannot_teach_a_class_is_refused():
     fold = {"train": ["a"], "val": ["b"]}
-    with pytest.raises(ValueError, match="no training case of the fold has the class y; a head"):
+    with pytest.raises(ValueError, match="no training case of the fold has the class y; a model"):
         number_classes(fold, {"a": "x", "b": "y"}, ["x", "y"])
     with pytest.raises(ValueError, match=r"cases\.csv: case 'b' has the class 'z'; known: x, y"):
         number_classes(fold, {"a": "x", "b": "z"}, ["x", "y"])

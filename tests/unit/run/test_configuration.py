@@ -291,6 +291,7 @@ def test_an_ensemble_gets_a_readable_title():
 
 
 MODEL = {"title": "T"}
+CLASSIFIER = {"configuration": "2d", "network": {"name": "resnet"}, "classifier": {}}
 
 
 @pytest.mark.parametrize(
@@ -301,7 +302,7 @@ MODEL = {"title": "T"}
         ({}, r"m\.yaml: top level: 'configuration' is a required property"),
         (
             {"configuration": "3d_cascade_fullres"},
-            r"m\.yaml: previous_model goes with .*, found None and '3d_cascade_fullres'",
+            r"m\.yaml: previous_model: .* 3d_cascade_fullres needs one, .* found None and nnunet",
         ),
         (
             {"configuration": "2d", "previous_model": "nnunet_3d_lowres"},
@@ -315,6 +316,19 @@ MODEL = {"title": "T"}
             {"configuration": "3d_cascade_fullres", "previous_model": "nobody"},
             r"models: m: previous_model: unknown name 'nobody'",
         ),
+        (
+            {"configuration": "2d", "network": {"name": "densenet"}},
+            r"m\.yaml: network\.name: densenet tells the class .* it needs the key classifier",
+        ),
+        (
+            {"configuration": "2d", "classifier": {}},
+            r"m\.yaml: classifier: nnunet segments; allowed are densenet, resnet",
+        ),
+        (
+            {**CLASSIFIER, "training": {"loss": [{"term": "dice"}]}},
+            r"m\.yaml: training\.loss is of segmentation, but resnet tells classes",
+        ),
+        (CLASSIFIER, r"m\.yaml: a classifier needs two classes or more, but .* has none"),
         (
             {"configuration": "2d", "n_gpus": 2, "gpu_share": 3},
             r"m\.yaml: n_gpus is 2 and gpu_share 3; one of them must be 1",
@@ -332,6 +346,16 @@ MODEL = {"title": "T"}
 def test_an_impossible_model_is_refused(project, model, message):
     (project / "models" / "m.yaml").write_text(yaml.safe_dump({**MODEL, **model}))
     with pytest.raises(ValueError, match=message):
+        Run(configuration(models=["m"]))
+
+
+def test_patches_of_several_cases_have_no_class(project):
+    (project / "augmentations").mkdir(exist_ok=True)
+    mixing = {"title": "T", "mixing": {"method": "cutmix", "probability": 0.3}}
+    (project / "augmentations/mixed.yaml").write_text(yaml.safe_dump(mixing))
+    model = {**MODEL, **CLASSIFIER, "training": {"augmentation": "mixed"}}
+    (project / "models" / "m.yaml").write_text(yaml.safe_dump(model))
+    with pytest.raises(ValueError, match=r"m\.yaml: training\.augmentation: mixed mixes patches"):
         Run(configuration(models=["m"]))
 
 

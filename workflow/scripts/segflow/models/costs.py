@@ -66,8 +66,10 @@ def count_cost(plans: dict, dataset_json: dict, shapes: Iterable[tuple[int, ...]
     mirrored = (
         2 ** len(_mirrored(settings, len(patch))) if settings["prediction"]["mirroring"] else 1
     )
+    centre = settings.get("classifier", {}).get("windows") == "centre"
+    step = settings["prediction"]["step_size"]
     counts = [
-        mirrored * count_windows(shape, patch, settings["prediction"]["step_size"])
+        mirrored * (prod(shape[: -len(patch)]) if centre else count_windows(shape, patch, step))
         for shape in shapes
     ]
     windows = sum(counts) / len(counts)

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-EPSILON = 1e-6
+from segflow.models.classes import EPSILON, ClassLoss
 
 
 class Headed(NamedTuple):
@@ -188,120 +188,25 @@ class WithHead(nn.Module):
             self.collected = None
 
 
-def case_probabilities(collected: list[tuple[torch.Tensor, torch.Tensor]]) -> list[float]:
-    """Return the probability of each class of a case from those of its patches.
-
-    Patches count by the predicted structure that they hold; all the same if there is none.
-
-    Parameters
-    ----------
-    collected : list of (Tensor, Tensor)
-        Class logits of shape (patch, class) and structure of shape (patch,) of each window.
-    """
-    logits = torch.cat([one for one, _ in collected]).double()
-    weights = torch.cat([other for _, other in collected]).double()
-    if weights.sum() < EPSILON:
-        weights = torch.ones_like(weights)
-    mean = (logits.softmax(1) * weights[:, None]).sum(0) / weights.sum()
-    return mean.tolist()
-
-
-class HeadedLoss(nn.Module):
+class HeadedLoss(ClassLoss):
     """The loss of a segmentation and of the classes of its patches.
-
-    A patch counts for the class if its case has one and if it holds enough of the structure.
 
     Parameters
     ----------
     segmentation : Module
         Loss of the segmentation.
-    settings : dict
-        The key ``head`` of plans.
-    class_weights : Tensor
-        What each class counts.
+    smoothing, class_weights
+        See `ClassLoss`.
     """
 
-    def __init__(self, segmentation: nn.Module, settings: dict[str, Any], class_weights: Any):
-        super().__init__()
+    def __init__(self, segmentation: nn.Module, smoothing: float, class_weights: torch.Tensor):
+        super().__init__(smoothing, class_weights)
         self.segmentation = segmentation
-        self.smoothing = settings["label_smoothing"]
-        self.class_weights = class_weights
         self.weight = 0.0  # of the class loss, which the trainer raises
-        self.known = torch.zeros(0, dtype=torch.long)  # class of each patch of the batch, or -1
-        self.class_loss = float("nan")  # of the last batch
 
-    def forward(self, output: Any, target: Any) -> torch.Tensor:
+    def forward(self, output: Any, target: Any = None) -> torch.Tensor:
         """Return the loss of a batch, of the segmentation alone where there are no class logits."""
         if not isinstance(output, Headed):
             return self.segmentation(output, target)
-        cost = self.classification(output.classes)
-        self.class_loss = cost.item()
+        cost = super().forward(output.classes)
         return self.segmentation(output.segmentation, target) + self.weight * cost
-
-    def classification(self, logits: torch.Tensor) -> torch.Tensor:
-        """Return the cross-entropy over the patches that count; 0 if none does."""
-        known = self.known.to(logits.device)
-        counts = known >= 0
-        if not counts.any():
-            return logits.sum() * 0  # all weights have a gradient, which processes share
-        return functional.cross_entropy(
-            logits[counts].float(),
-            known[counts],
-            weight=self.class_weights.to(logits.device),
-            label_smoothing=self.smoothing,
-        )
-
-
-def classes_of_patches(
-    keys: Sequence[str],
-    target: torch.Tensor,
-    values: list[int],
-    has_regions: bool,
-    classes: dict[str, int],
-    least_voxels: int,
-) -> torch.Tensor:
-    """Return the class of each patch of a batch, -1 where it does not count.
-
-    Parameters
-    ----------
-    keys : sequence of str
-        Name of the case of each patch.
-    target : Tensor
-        Labels of shape (patch, 1, ...), or regions of shape (patch, region, ...).
-    values : list of int
-        Labels, or places of the regions, that are the structure.
-    has_regions : bool
-        Which of both.
-    classes : dict of str to int
-        Class of each case that has one.
-    least_voxels : int
-        Structure that a patch must hold.
-    """
-    if has_regions:
-        structure = (target[:, values] > 0).any(1)
-    else:
-        structure = torch.isin(target[:, 0], torch.tensor(values, device=target.device))
-    enough = structure.flatten(1).sum(1) >= least_voxels
-    found = torch.tensor([classes.get(str(key), -1) for key in keys])
-    return torch.where(enough.cpu(), found, -1)
-
-
-def balanced(cases: Sequence[str], classes: dict[str, int]) -> list[str]:
-    """Return cases, those of rare classes repeated so that all classes are about as frequent.
-
-    Parameters
-    ----------
-    cases : sequence of str
-        Names of the cases.
-    classes : dict of str to int
-        Class of each case that has one; others stay as they are.
-    """
-    members: dict[int | None, list[str]] = {}
-    for case in sorted(cases):
-        members.setdefault(classes.get(case), []).append(case)
-    most = max((len(names) for label, names in members.items() if label is not None), default=0)
-    return sorted(
-        name
-        for label, names in members.items()
-        for name in names * (1 if label is None else max(1, round(most / len(names))))
-    )

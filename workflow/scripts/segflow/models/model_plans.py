@@ -10,8 +10,8 @@ from segflow.models.networks import NNUNET, as_architecture, check_patch, fit_pa
 
 # What plans hold of a model's description (``config/models``).
 PLANNED = (
-    *("configuration", "previous_model", "overrides", "network", "head", "training"),
-    *("augmentation", "prediction"),
+    *("configuration", "previous_model", "overrides", "network", "head"),
+    *("classifier", "training", "augmentation", "prediction"),
 )
 
 
@@ -53,8 +53,9 @@ def make_model_plans(
     pretrained : str, optional
         SHA-256 of the weights that training starts from.
     classified : dict, optional
-        For a model with a head, what it is put on: ``classes``, their names; ``outputs``, the
-        outputs of the network that are the structure which it looks at, and ``has_regions``.
+        For a model that tells classes: ``classes``, their names; ``outputs``, the outputs of a
+        network that are the structure which it looks at, and ``has_regions``; of a classifier
+        ``values``, those of the structure in label maps.
 
     Returns
     -------
@@ -89,8 +90,8 @@ def make_model_plans(
         "training": model["training"],
         "prediction": model["prediction"],
     }
-    if "head" in model:
-        plans["segflow"]["head"] = model["head"] | classified
+    for key in {"head", "classifier"} & model.keys():
+        plans["segflow"][key] = model[key] | classified
     if "augmentation" in model:
         plans["segflow"]["augmentation"] = model["augmentation"]
     if "deep_supervision" in network:

@@ -1,7 +1,7 @@
 """How each network of `segflow.models.networks` is built, from the libraries that keep them.
 
-All of them give one output of the size of their input: logits of shape (patch, class, z, y, x), or
-without z in two dimensions.
+Those that segment give one output of the size of their input: logits of shape (patch, class, z, y,
+x), or without z in two dimensions. Those that tell classes give logits of shape (patch, class).
 """
 
 from collections.abc import Callable
@@ -11,7 +11,9 @@ import segmentation_models_pytorch as smp
 from monai.networks.nets import (
     AttentionUnet,
     BasicUNet,
+    DenseNet,
     MedNeXt,
+    ResNet,
     SegResNet,
     SwinUNETR,
     UNet,
@@ -119,6 +121,30 @@ def _dense_seg(dimension: int, n_in: int, n_out: int, options: dict[str, Any]) -
     return DenseSeg(dimension, n_in, n_out, options["growth"], options["blocks"])
 
 
+def _densenet(dimension: int, n_in: int, n_out: int, options: dict[str, Any]) -> nn.Module:
+    return DenseNet(
+        dimension,
+        n_in,
+        n_out,
+        init_features=options["features"],
+        growth_rate=options["growth"],
+        block_config=options["blocks"],
+        dropout_prob=options["dropout"],
+    )
+
+
+def _resnet(dimension: int, n_in: int, n_out: int, options: dict[str, Any]) -> nn.Module:
+    return ResNet(
+        "basic",
+        options["blocks"],
+        options["features"],
+        spatial_dims=dimension,
+        n_input_channels=n_in,
+        num_classes=n_out,
+        shortcut_type="B",
+    )
+
+
 BUILDERS = {
     "unet_s2": _unet,
     "unet_s3": _unet,
@@ -133,6 +159,8 @@ BUILDERS = {
     "swin_unetr": _swin_unetr,
     "mednext": _mednext,
     "dense_seg": _dense_seg,
+    "densenet": _densenet,
+    "resnet": _resnet,
 }
 
 
@@ -150,6 +178,6 @@ def build_network(
     dimension : int
         2 or 3.
     n_in, n_out : int
-        Channels of the image, and classes or regions.
+        Channels of the image, and classes or regions of voxels, or classes of cases.
     """
     return BUILDERS[name](dimension, n_in, n_out, options)

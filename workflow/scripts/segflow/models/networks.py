@@ -34,6 +34,8 @@ class Network:
         Smallest patch along each axis, in voxels.
     stages : tuple of str
         Modules whose outputs are the stages of the encoder, for a head; empty without such.
+    tells_classes : bool
+        Whether it tells the class of a case and segments nothing.
     """
 
     title: str
@@ -42,9 +44,11 @@ class Network:
     divisor: Callable[[dict[str, Any]], int] = lambda options: 1
     least: int = 8
     stages: tuple[str, ...] = ()
+    tells_classes: bool = False
 
 
 ENCODER = ("encoder",)  # as nnU-Net and segmentation-models-pytorch call it
+DROPOUT = {"type": "number", "minimum": 0, "exclusiveMaximum": 1, "default": 0.0}
 DOWN = ("down_1", "down_2", "down_3", "down_4")
 
 
@@ -60,7 +64,7 @@ def _unet_options(upsampling: str) -> dict[str, dict]:
         "features": _features(64, 128, 256, 512, 1024, 64, least=6, most=6),
         "norm": {"enum": ["batch", "instance"], "default": "batch"},
         "upsampling": {"enum": ["linear", "transposed"], "default": upsampling},
-        "dropout": {"type": "number", "minimum": 0, "exclusiveMaximum": 1, "default": 0.0},
+        "dropout": DROPOUT,
     }
 
 
@@ -78,7 +82,7 @@ NETWORKS = {
         (2, 3),
         {
             "features": _features(64, 128, 256, 512, 1024),
-            "dropout": {"type": "number", "minimum": 0, "exclusiveMaximum": 1, "default": 0.0},
+            "dropout": DROPOUT,
         },
         _halvings,
         32,
@@ -150,6 +154,28 @@ NETWORKS = {
         lambda options: 2 ** (len(options["blocks"]) - 1),
         16,
     ),
+    "densenet": Network(
+        "DenseNet",
+        (2, 3),
+        {
+            "features": {"type": "integer", "minimum": 1, "default": 64},
+            "growth": {"type": "integer", "minimum": 1, "default": 32},
+            "blocks": {**_features(6, 12, 24, 16), "minItems": 2},
+            "dropout": DROPOUT,
+        },
+        least=64,
+        tells_classes=True,
+    ),
+    "resnet": Network(
+        "ResNet",
+        (2, 3),
+        {
+            "features": _features(64, 128, 256, 512, least=4, most=4),
+            "blocks": _features(2, 2, 2, 2, least=4, most=4),
+        },
+        least=64,
+        tells_classes=True,
+    ),
 }
 
 
@@ -200,6 +226,11 @@ def check_network(description: dict[str, Any], configuration: str, where: str) -
 def stages_of(name: str) -> tuple[str, ...]:
     """Return the modules of a network's encoder that a head can be put on."""
     return ENCODER if name == NNUNET else NETWORKS[name].stages
+
+
+def tells_classes(name: str) -> bool:
+    """Say whether a network tells the class of a case and segments nothing."""
+    return name != NNUNET and NETWORKS[name].tells_classes
 
 
 def check_patch(name: str, options: dict[str, Any], patch: list[int], what: str) -> None:

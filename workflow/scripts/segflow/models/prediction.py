@@ -23,7 +23,9 @@ from segflow.files.ledger import Ledger
 from segflow.files.words import counted
 from segflow.images.orientation import reorient
 from segflow.images.probabilities import save_probabilities
-from segflow.models.heads import WithHead, case_probabilities
+from segflow.models.classes import case_probabilities
+from segflow.models.classifiers import tell_case
+from segflow.models.heads import WithHead
 from segflow.models.nnunet import lean_imports, uncompiled
 from segflow.models.preprocessing import (
     NNUNET_ORIENTATION,
@@ -236,6 +238,8 @@ def predict_fold(
 ) -> None:
     """Predict cases and store their probabilities; finished cases are skipped.
 
+    Of networks that tell classes and segment nothing, these are the probabilities of classes alone.
+
     Parameters
     ----------
     load : callable
@@ -245,7 +249,7 @@ def predict_fold(
     preprocessed : Path
         Folder of the preprocessed cases.
     previous : Path or None
-        Folder of the previous stage's segmentations, for a cascade.
+        Folder of the previous model's segmentations, for a cascade or a classifier of crops.
     target : Path
         Folder of the probabilities.
     threads : int
@@ -258,6 +262,7 @@ def predict_fold(
     if not waiting:
         return
     predictor = load()
+    classifier = predictor.plans_manager.plans["segflow"].get("classifier")
 
     def export(logits: torch.Tensor, properties: dict, case: str, classes: list[float]) -> None:
         files = [target / f"{case}.b2nd"]
@@ -271,9 +276,15 @@ def predict_fold(
     with _exporting(predictor.device, threads) as submit:
         for case in tqdm(waiting, desc="predict", unit="case", mininterval=5):
             data, properties = load_preprocessed(preprocessed, case)
-            if previous is not None:
-                path = str(previous / f"{case}.b2nd")
-                segmentation = blosc2.open(path, mode="r", dparams={"nthreads": 1})[:]
+            segmentation = None if previous is None else _read_previous(previous, case)
+            if classifier is not None:
+                seen = None if segmentation is None else np.isin(segmentation, classifier["values"])
+                centre = classifier["windows"] == "centre"
+                path = class_file(target, case)
+                write_json(path, tell_case(predictor, data, seen, centre))
+                ledger.enter(case, keys[case], [path])
+                continue
+            if segmentation is not None:
                 data = add_previous_stage(data, segmentation, predictor)
             said = (
                 first_said(predictor, data, len(waiting)) if case == waiting[0] else nullcontext()
@@ -282,6 +293,11 @@ def predict_fold(
                 logits = predictor.predict_logits_from_preprocessed_data(torch.from_numpy(data))
             classes = case_probabilities(collected) if collected else []
             submit(export, logits.cpu(), properties, case, classes)
+
+
+def _read_previous(folder: Path, case: str) -> np.ndarray:
+    """Return the previous model's label map of a case, of shape (z, y, x)."""
+    return blosc2.open(str(folder / f"{case}.b2nd"), mode="r", dparams={"nthreads": 1})[:]
 
 
 def class_file(folder: Path, case: str) -> Path:

@@ -1,10 +1,11 @@
-"""What a training is judged by after each epoch: overlaps over the patches of validation."""
+"""What a training is judged by after each epoch: overlaps, or decisions, on validation patches."""
 
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
-NAMES = {"dice": "pseudo Dice", "iou": "pseudo IoU"}
+NAMES = {"dice": "pseudo Dice", "iou": "pseudo IoU", "f1": "macro F1"}
 MEMORY = 0.9  # of the moving average, as nnU-Net has it
 
 
@@ -14,14 +15,15 @@ def epoch_scores(dice: Sequence[Sequence[float]], score: str) -> list[float]:
     Parameters
     ----------
     dice : sequence of sequence of float
-        Pseudo Dice of each label or region, for each epoch; NaN where there was none.
-    score : {'dice', 'iou'}
+        Pseudo Dice of each label or region, or F1 of each class, which is the same of decisions
+        on patches, for each epoch; NaN where there was none.
+    score : {'dice', 'iou', 'f1'}
         What to return. The IoU of pooled patches follows from their Dice: d / (2 - d).
     """
     found = []
     for values in dice:
         known = np.array([value for value in values if not np.isnan(value)])
-        overlaps = known if score == "dice" else known / (2 - known)
+        overlaps = known / (2 - known) if score == "iou" else known
         found.append(float(overlaps.mean()) if known.size else float("nan"))
     return found
 
@@ -41,6 +43,27 @@ def moving_average(scores: Sequence[float]) -> float:
         elif not np.isnan(score):
             average = MEMORY * average + (1 - MEMORY) * score
     return average
+
+
+def count_decisions(
+    truth: torch.Tensor, decided: torch.Tensor, n_classes: int
+) -> dict[str, np.ndarray]:
+    """Return how often each class was decided rightly, wrongly, and missed, as nnU-Net names them.
+
+    Parameters
+    ----------
+    truth, decided : Tensor of int
+        Class of each patch, of shape (patch,).
+    n_classes : int
+        Number of classes.
+    """
+    right = truth[truth == decided].bincount(minlength=n_classes)
+    found = {
+        "tp_hard": right,
+        "fp_hard": decided.bincount(minlength=n_classes) - right,
+        "fn_hard": truth.bincount(minlength=n_classes) - right,
+    }
+    return {name: counts.numpy() for name, counts in found.items()}
 
 
 def describe_classes(outputs: Sequence[dict], names: Sequence[str]) -> dict[str, float]:

@@ -65,7 +65,7 @@ def training_identity(
     n_gpus : int
         Number of GPUs that share each batch.
     classes : dict of str to int, optional
-        Number of the class of each case that has one, for a model with a head.
+        Number of the class of each case that has one, for a model that tells classes.
 
     Returns
     -------
@@ -86,9 +86,9 @@ def training_identity(
     resumable |= {
         key: settings[key] for key in ("augmentation", "deep_supervision") if key in settings
     }
-    if "head" in settings:  # names change nothing
-        head = {key: value for key, value in settings["head"].items() if key != "structure"}
-        resumable["head"] = head | {"classes": len(head["classes"])}
+    for key in {"head", "classifier"} & settings.keys():  # names change nothing
+        told = {name: value for name, value in settings[key].items() if name != "structure"}
+        resumable[key] = told | {"classes": len(told["classes"])}
     if "pretrained" in settings:
         resumable["pretrained"] = settings["pretrained"]["sha256"]
     if n_gpus > 1:
@@ -256,8 +256,9 @@ def number_classes(
     taught = {classes[name] for name in fold["train"]}
     if missing := [name for name in known if name not in taught]:
         raise ValueError(
-            f"no training case of the fold has the class {', '.join(missing)}; a head needs cases "
-            "of every class in every fold: fewer folds, or other classes of the data set"
+            f"no training case of the fold has the class {', '.join(missing)}; a model that tells "
+            "classes needs cases of each in every fold: fewer folds, or other classes of the data "
+            "set"
         )
     return numbers
 
@@ -326,10 +327,10 @@ def describe_training(folder: Path, identity: dict, device: torch.device) -> dic
 
 
 def _class_facts(rows: list[dict[str, str]]) -> dict[str, bool]:
-    """Return whether a head told one class only in the last epoch, and say so if it did."""
+    """Return whether one class only was told in the last epoch, and say so if it was."""
     if not rows or "entropy" not in rows[-1]:
         return {}
     collapsed = float(rows[-1]["entropy"]) == 0
     if collapsed:
-        print("the head tells one class only: its training has collapsed", file=sys.stderr)
+        print("one class only is told of all patches: the training has collapsed", file=sys.stderr)
     return {"collapsed": collapsed}

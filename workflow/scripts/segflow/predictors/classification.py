@@ -125,12 +125,22 @@ def average_members(
             )
         for case, probabilities in predicted.items():
             found.setdefault(case, {}).setdefault(member, []).append(probabilities)
-    means = {}
-    for case, members in sorted(found.items()):
-        shares = [weights[member] * np.mean(own, axis=0) for member, own in sorted(members.items())]
-        total = np.sum(shares, axis=0)
-        means[case] = total / total.sum()
-    return means
+    return {case: weigh(members, weights) for case, members in sorted(found.items())}
+
+
+def weigh(members: dict[str, list[np.ndarray]], weights: dict[str, float]) -> np.ndarray:
+    """Return the weighted mean over members of the mean over their folds, with the sum 1.
+
+    Parameters
+    ----------
+    members : dict of str to list of ndarray of float
+        Probabilities of shape (classes,) of each fold of each member.
+    weights : dict of str to float
+        Weight of each member.
+    """
+    shares = [weights[member] * np.mean(own, axis=0) for member, own in sorted(members.items())]
+    total = np.sum(shares, axis=0)
+    return total / total.sum()
 
 
 def write_classification(

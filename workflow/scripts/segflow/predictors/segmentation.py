@@ -1,4 +1,4 @@
-"""Segmentation of new images with a predictor of a finished run, post-processing included."""
+"""What a predictor of a finished run says of new images: post-processed label maps, and classes."""
 
 import argparse
 import re
@@ -26,7 +26,7 @@ from segflow.files.content import content_key, file_sha256, place_file, read_own
 from segflow.files.folders import visible
 from segflow.files.labels import label_values
 from segflow.files.ledger import Ledger
-from segflow.files.manifests import write_manifest
+from segflow.files.manifests import CLASSIFIED, SEGMENTED, write_manifest
 from segflow.files.suffixes import IMAGES, stem, suffix
 from segflow.files.words import counted
 from segflow.images.dicom import is_dicom
@@ -37,9 +37,10 @@ from segflow.jobs.devices import choose_device
 from segflow.models import prediction, preprocessing
 from segflow.models.cascade import transfer_cases
 from segflow.models.nnunet import lean_imports
-from segflow.models.prediction import load_predictor, predict_fold, prediction_keys
+from segflow.models.prediction import class_file, load_predictor, predict_fold, prediction_keys
 from segflow.models.preprocessing import preprocess_cases
 from segflow.models.training import fold_folder
+from segflow.predictors.classification import weigh, write_fold
 from segflow.predictors.ensembling import Member, ensemble_cases
 from segflow.predictors.postprocessing import postprocess_cases
 
@@ -61,6 +62,8 @@ class Session:
         The data set and nnU-Net's name of it.
     members : dict of str to float
         Weight of each model.
+    maps, classes : bool, list of str
+        Whether label maps are wanted, and the classes of which probabilities are, if any.
     folds : dict of str to list of (int or str, ...)
         Trained folds of each model, previous ones of cascades included. Of those that stand
         together the logits are averaged, as nnU-Net does; of these predictions the
@@ -79,6 +82,8 @@ class Session:
     dataset: str
     nnunet_name: str
     members: dict[str, float]
+    maps: bool
+    classes: list[str]
     folds: dict[str, list[tuple[int | str, ...]]]
     steps: dict
     work: Path
@@ -169,16 +174,16 @@ def unlike_training(
 
 
 def predict_members(
-    session: Session, cases: list[Case], model: str, weight: float
-) -> dict[str, list[Member]]:
+    session: Session, cases: list[Case], model: str
+) -> dict[str, list[tuple[Path, str]]]:
     """Predict cases with all folds of a model.
 
     Returns
     -------
-    dict of str to list of (Path, float, str)
-        For each case the predicted probabilities with their weights and keys.
+    dict of str to list of (Path, str)
+        For each case the folders of the predicted probabilities, with their keys.
     """
-    plans = read_own_json(session.results / session.dataset / model / "plans.json")
+    plans = read_own_json(_folder(session, model) / "plans.json")
     settings = plans["segflow"]
     manager = PlansManager(plans)
     configuration = settings["configuration"]
@@ -197,16 +202,15 @@ def predict_members(
     if settings["previous_model"]:
         earlier = settings["previous_model"]
         source = session.work / earlier / "label_maps"
-        sources = combine(session, predict_members(session, cases, earlier, 1.0), source)
+        sources = combine(session, {earlier: predict_members(session, cases, earlier)}, source)
         previous = session.work / model / "previous_stage"
         previous_keys = transfer_cases(
             sources, source, data, preprocessed, previous, manager, configuration, session.threads
         )
-    members: dict[str, list[Member]] = {case.case: [] for case in cases}
+    members: dict[str, list[tuple[Path, str]]] = {case.case: [] for case in cases}
     for folds in session.folds[model]:
         trained = {
-            fold: session.results / session.dataset / model / f"fold_{fold}" / "training.json"
-            for fold in folds
+            fold: _folder(session, model) / f"fold_{fold}" / "training.json" for fold in folds
         }
         manifests = [read_own_json(path) for path in trained.values()]
         keys = prediction_keys(plans, manifests, preprocessed, previous_keys)
@@ -215,16 +219,39 @@ def predict_members(
         load = partial(load_predictor, folder, trained, plans, session.device)
         predict_fold(load, keys, data, previous, target, session.threads)
         for case, key in keys.items():
-            members[case].append((target / f"{case}.b2nd", weight, key))
+            members[case].append((target, key))
     return members
 
 
-def combine(session: Session, members: dict[str, list[Member]], target: Path) -> dict[str, str]:
-    """Write the label maps of the members' mean probabilities; see `ensemble_cases`."""
+def combine(
+    session: Session, predicted: dict[str, dict[str, list[tuple[Path, str]]]], target: Path
+) -> dict[str, str]:
+    """Write the label maps of the mean probabilities of models; see `ensemble_cases`.
+
+    `predicted` holds what each model predicted; see `predict_members`.
+    """
+    members: dict[str, list[Member]] = {}
+    for model, cases in predicted.items():
+        weight = session.members.get(model, 1.0)  # a previous model stands alone
+        for case, folds in cases.items():
+            own = [(folder / f"{case}.b2nd", weight, key) for folder, key in folds]
+            members.setdefault(case, []).extend(own)
     images = session.work / "raw" / "imagesTs"
     references = {case: images / f"{case}_0000{SUFFIX}" for case in members}
     order = session.dataset_json.get("regions_class_order")
     return ensemble_cases(members, references, target, order, session.threads)
+
+
+def mean_classes(
+    session: Session, predicted: dict[str, dict[str, list[tuple[Path, str]]]]
+) -> dict[str, list[float]]:
+    """Return the mean probabilities of classes of each case, of what each model predicted."""
+    found: dict[str, dict[str, list[np.ndarray]]] = {}
+    for model, cases in predicted.items():
+        for case, folds in cases.items():
+            told = [np.array(read_own_json(class_file(folder, case))) for folder, _ in folds]
+            found.setdefault(case, {})[model] = told
+    return {case: weigh(members, session.members).tolist() for case, members in found.items()}
 
 
 def turn_back(cases: list[Case], folder: Path, keys: dict[str, str]) -> None:
@@ -247,7 +274,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gpu-share", type=int, default=1, help="such jobs that fit on a GPU")
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--memory-mb", type=float, required=True)
-    parser.add_argument("--manifest", type=Path, required=True, help="table to write")
+    parser.add_argument("--output", type=Path, required=True, help="folder to write to")
 
 
 def segment(
@@ -258,11 +285,13 @@ def segment(
     nnunet_name: str,
     members: dict[str, float],
     folds: dict[str, list[tuple[int | str, ...]]],
-    postprocessing: Path,
+    postprocessing: Path | None,
+    classes: list[str],
 ) -> None:
-    """Segment a folder of images, once nobody else may write to the folder or use the GPU.
+    """Segment or classify images, once nobody else may write to the folder or use the GPU.
 
-    Images that were segmented before in the same way stay as they are.
+    Images that were done before in the same way stay as they are. Written are the label maps and
+    `SEGMENTED`, a table of them, and `CLASSIFIED`, the probabilities of the classes of each image.
 
     Parameters
     ----------
@@ -276,8 +305,10 @@ def segment(
         The data set and nnU-Net's name of it.
     members, folds
         See `Session`.
-    postprocessing : Path
-        The chosen steps of post-processing.
+    postprocessing : Path or None
+        The chosen steps of post-processing; without it no label maps are written.
+    classes : list of str
+        The classes whose probabilities are wanted, if any.
 
     Raises
     ------
@@ -288,14 +319,16 @@ def segment(
     device = choose_device(options.device)
     if device.type == "cpu":
         torch.set_num_threads(options.threads)
-    output = options.manifest.parent
+    output = options.output
     session = Session(
         results=results,
         dataset=dataset,
         nnunet_name=nnunet_name,
         members=members,
+        maps=postprocessing is not None,
+        classes=classes,
         folds=folds,
-        steps=read_own_json(postprocessing),
+        steps=read_own_json(postprocessing) if postprocessing else {"steps": []},
         work=work,
         device=device,
         threads=options.threads,
@@ -307,19 +340,25 @@ def segment(
     finished = Ledger(output)
     finished.prune(keys)
     waiting = finished.waiting(keys)
-    print(f"segment: {len(keys) - len(waiting)} of {len(keys)} images are segmented", flush=True)
+    print(f"predict: {len(keys) - len(waiting)} of {len(keys)} images are finished", flush=True)
     chosen = [source for source in sources if source.case in waiting]
-    problems = _segment_waiting(session, options.images, chosen)
+    problems, told = _predict_waiting(session, options.images, chosen)
     for case in sorted(set(waiting) - failed_cases(problems)):
-        path = output / f"{case}{SUFFIX}"
-        place_file(work / "segmented" / path.name, path)
-        finished.enter(case, keys[case], [path])
+        paths = [output / f"{case}{SUFFIX}"] if session.maps else []
+        for path in paths:
+            place_file(work / "segmented" / path.name, path)
+        finished.enter(case, keys[case], paths, classes=told.get(case, []))
     shutil.rmtree(work, ignore_errors=True)  # it is not there if nothing had to be done
     write_problems(output / "problems.csv", join_problems(problems))
     for case in failed_cases(problems):
         del keys[case]
-    write_manifest(options.manifest, keys)
-    done = f"{options.images}: {len(keys)} of {counted(len(sources), 'image')} segmented"
+    if session.maps:
+        write_manifest(output / SEGMENTED, keys)
+    if classes:
+        facts = {case: finished.find(case, key) or {} for case, key in keys.items()}
+        probabilities = {case: np.array(found["classes"]) for case, found in facts.items()}
+        write_fold(output / CLASSIFIED, probabilities, classes)
+    done = f"{options.images}: {len(keys)} of {counted(len(sources), 'image')} finished"
     raise_problems(problems, done, str(output / "problems.csv"))
 
 
@@ -329,7 +368,7 @@ def request_key(session: Session) -> str:
     models = []
     for model, weight in session.members.items():
         while model:
-            folder = session.results / session.dataset / model
+            folder = _folder(session, model)
             plans = read_own_json(folder / "plans.json")
             trained = [
                 read_own_json(folder / f"fold_{fold}/training.json")["checkpoints"]
@@ -348,13 +387,18 @@ def request_key(session: Session) -> str:
         label_values(described["labels"]),
         described.get("regions_class_order"),
         described["reading"],
+        *session.classes,
     )
+
+
+def _folder(session: Session, model: str) -> Path:
+    """Return the folder of a model's plans and trainings."""
+    return session.results / session.dataset / model
 
 
 def _configurations(session: Session) -> list[str]:
     """Return the configuration of each model."""
-    folder = session.results / session.dataset
-    plans = [read_own_json(folder / model / "plans.json") for model in session.members]
+    plans = [read_own_json(_folder(session, model) / "plans.json") for model in session.members]
     return [one["segflow"]["configuration"] for one in plans]
 
 
@@ -366,10 +410,20 @@ def _case_key(request: str, source: SourceCase) -> str:
         return content_key(request, source.case)
 
 
-def _segment_waiting(session: Session, images: Path, sources: list[SourceCase]) -> list[Problem]:
-    """Segment images into ``segmented`` of the work folder; return what was wrong with others."""
+def _predict_waiting(
+    session: Session, images: Path, sources: list[SourceCase]
+) -> tuple[list[Problem], dict[str, list[float]]]:
+    """Segment images into ``segmented`` of the work folder.
+
+    Returns
+    -------
+    list of Problem
+        What was wrong with images that could not be read.
+    dict of str to list of float
+        Probabilities of the classes of each image, if they are wanted.
+    """
     if not sources:
-        return []
+        return [], {}
     described = session.dataset_json
     n_channels = len(described["channel_names"])
     target = Target(images, session.work / "raw", n_channels, frozenset({0}), described["reading"])
@@ -377,14 +431,16 @@ def _segment_waiting(session: Session, images: Path, sources: list[SourceCase]) 
     remove_other_cases(sources, "test", target)
     problems += unlike_training(cases, described, _configurations(session))
     cases = [case for case in cases if case.case not in failed_cases(problems)]
-    if cases:
-        found: dict[str, list[Member]] = {case.case: [] for case in cases}
-        for model, weight in session.members.items():
-            for case, predicted in predict_members(session, cases, model, weight).items():
-                found[case] += predicted
-        maps = session.work / "label_maps"
-        keys = combine(session, found, maps)
-        segmented = session.work / "segmented"
+    if not cases:
+        return problems, {}
+    found = {model: predict_members(session, cases, model) for model in session.members}
+    plans = {model: read_own_json(_folder(session, model) / "plans.json") for model in found}
+    settings = {model: one["segflow"] for model, one in plans.items()}
+    if session.maps:
+        maps, segmented = session.work / "label_maps", session.work / "segmented"
+        segmenting = {name: found[name] for name in found if "classifier" not in settings[name]}
+        keys = combine(session, segmenting, maps)
         keys = postprocess_cases(keys, maps, segmented, session.steps, session.threads)
         turn_back(cases, segmented, keys)
-    return problems
+    telling = {name: found[name] for name in found if {"head", "classifier"} & {*settings[name]}}
+    return problems, mean_classes(session, telling) if session.classes else {}

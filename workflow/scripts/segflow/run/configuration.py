@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from segflow.files.content import content_key
-from segflow.files.labels import Labels, foreground, label_values
+from segflow.files.labels import Labels, foreground, foreground_values, label_values
+from segflow.files.manifests import CLASSIFIED, SEGMENTED
 from segflow.files.words import counted
 from segflow.models.folds import ALL_CASES
 from segflow.models.model_plans import PLANNED
@@ -114,52 +115,67 @@ class Run:
 
     def _check_models(self) -> None:
         for name, model in self.models.items():
-            previous = model.get("previous_model")
-            if (previous is not None) != (model["configuration"] == "3d_cascade_fullres"):
-                raise ValueError(
-                    f"config/models/{name}.yaml: previous_model goes with the configuration "
-                    f"3d_cascade_fullres and only with it, found {previous!r} and "
-                    f"{model['configuration']!r}"
-                )
-            if previous and self.models[previous]["configuration"] != "3d_lowres":
-                raise ValueError(
-                    f"config/models/{name}.yaml: previous_model {previous!r} must have the "
-                    f"configuration 3d_lowres, found {self.models[previous]['configuration']!r}"
-                )
-            if previous and "fold" in self.models[previous]:
-                raise ValueError(
-                    f"config/models/{name}.yaml: previous_model {previous!r} has fold: all, so it "
-                    "predicts no training cases; a model that is cross-validated does"
-                )
+            self._check_previous(name, model)
             self._check_gpus(name, model)
-            if "head" in model:
-                self._check_head(name, model["head"])
+            if self.learns_classes(name):
+                self._check_classes(name)
             axes = 2 if model["configuration"] == "2d" else 3
             if len(patch := model["overrides"].get("patch_size", [1] * axes)) != axes:
                 raise ValueError(
                     f"config/models/{name}.yaml: overrides.patch_size: {model['configuration']} "
                     f"has {axes} axes, found {patch}"
                 )
-        if self.models and all("fold" in model for model in self.models.values()):
+        if self.segmenting and all("fold" in self.models[name] for name in self.segmenting):
             raise ValueError(
-                f"configuration: models: {', '.join(self.models)} have fold: all, so none has "
+                f"configuration: models: {', '.join(self.segmenting)} have fold: all, so none has "
                 "validation cases, on which the best predictor is chosen; add a model that is "
                 "cross-validated"
             )
 
-    def _check_head(self, name: str, head: dict) -> None:
-        """Check that every data set has classes, and the structure that a head looks at."""
+    def _check_previous(self, name: str, model: dict) -> None:
+        """Check the model whose segmentations another one looks at: a cascade, or a classifier."""
+        where = f"config/models/{name}.yaml: previous_model"
+        previous = model.get("previous_model")
+        is_cascade = model["configuration"] == "3d_cascade_fullres"
+        if is_cascade and (previous is None or self.tells_only_classes(name)):
+            raise ValueError(
+                f"{where}: the configuration 3d_cascade_fullres needs one, and a network that "
+                f"segments; found {previous!r} and {model['network']['name']}"
+            )
+        if previous is None:
+            return
+        if not is_cascade and not self.tells_only_classes(name):
+            raise ValueError(
+                f"{where} goes with the configuration 3d_cascade_fullres, or with a classifier, "
+                f"found {previous!r} and {model['configuration']!r}"
+            )
+        if is_cascade and self.models[previous]["configuration"] != "3d_lowres":
+            raise ValueError(
+                f"{where} {previous!r} must have the configuration 3d_lowres, found "
+                f"{self.models[previous]['configuration']!r}"
+            )
+        if self.tells_only_classes(previous):
+            raise ValueError(f"{where} {previous!r} segments nothing; allowed are models that do")
+        if "fold" in self.models[previous]:
+            raise ValueError(
+                f"{where} {previous!r} has fold: all, so it predicts no training cases; a model "
+                "that is cross-validated does"
+            )
+
+    def _check_classes(self, name: str) -> None:
+        """Check that every data set has classes, and the structure that a model looks at."""
+        key = "classifier" if self.tells_only_classes(name) else "head"
         for dataset, described in self.datasets.items():
             if len(described.get("classes", [])) < 2:
                 raise ValueError(
-                    f"config/models/{name}.yaml: a head needs two classes or more, but "
+                    f"config/models/{name}.yaml: a {key} needs two classes or more, but "
                     f"config/datasets/{dataset}.yaml has {described.get('classes', 'none')}"
                 )
             known = list(foreground(described["labels"]))
-            for label in head.get("structure", []):
+            for label in self.models[name][key].get("structure", []):
                 if label not in known:
                     raise ValueError(
-                        f"config/models/{name}.yaml: head.structure: {dataset} has no label "
+                        f"config/models/{name}.yaml: {key}.structure: {dataset} has no label "
                         f"{label!r}; known: {', '.join(known)}"
                     )
 
@@ -194,7 +210,7 @@ class Run:
             if not all(map(math.isfinite, weights)):
                 raise ValueError(f"{where}.weights: must be finite numbers, found {weights}")
             telling = [member for member in members if self._tells_classes(member)]
-            if sum(member in self.models for member in members) < 2 > len(telling):
+            if sum(member in self.segmenting for member in members) < 2 > len(telling):
                 raise ValueError(
                     f"{where}.members: {', '.join(members)} have neither label maps nor classes to "
                     "average; two members that have the same are needed"
@@ -278,7 +294,8 @@ class Run:
         if mixed := sorted(theirs & wanted.keys()):
             raise ValueError(f"configuration: new_images.{mixed[0]} goes with an archive only")
         _chosen([wanted["dataset"]], self.datasets, "new_images.dataset")
-        _chosen([wanted["predictor"]], self.predictors, "new_images.predictor")
+        told = {name: models for name, models in self.networks.items() if self._by_networks(name)}
+        _chosen([wanted["predictor"]], self.predictors | told, "new_images.predictor")
 
     def _check_postprocessing(self) -> None:
         objective = self.config["postprocessing"]["objective"]
@@ -289,6 +306,19 @@ class Run:
                     f"in config/datasets/{name}.yaml"
                 )
 
+    def learns_classes(self, model: str) -> bool:
+        """Say whether a model learns the classes of cases: it has a head, or does nothing else."""
+        return not {"head", "classifier"}.isdisjoint(self.models[model])
+
+    def tells_only_classes(self, model: str) -> bool:
+        """Say whether a model tells the classes of cases and segments nothing."""
+        return "classifier" in self.models[model]
+
+    @property
+    def segmenting(self) -> list[str]:
+        """The models that segment."""
+        return [name for name in self.models if not self.tells_only_classes(name)]
+
     @cached_property
     def predictors(self) -> dict[str, dict[str, float]]:
         """Weight of each member model of each predictor: models first, then ensembles.
@@ -298,12 +328,12 @@ class Run:
         ValueError
             If an ensemble that `ensembles_up_to` asks for would have the name of another predictor.
         """
-        predictors: dict[str, dict[str, float]] = {name: {name: 1.0} for name in self.models}
+        predictors: dict[str, dict[str, float]] = {name: {name: 1.0} for name in self.segmenting}
         for name, ensemble in self.config["ensembles"].items():
             members = {
                 member: weight
                 for member, weight in self._weights(ensemble).items()
-                if member in self.models
+                if member in self.segmenting
             }
             if len(members) > 1:  # else the others only tell classes
                 predictors[name] = members
@@ -311,7 +341,7 @@ class Run:
             frozenset(chosen) for chosen in predictors.values() if len({*chosen.values()}) == 1
         }
         for size in range(2, self.config["ensembles_up_to"] + 1):
-            for members in combinations(sorted(self.models), size):
+            for members in combinations(sorted(self.segmenting), size):
                 if frozenset(members) in equal:  # it is there under another name
                     continue
                 name = "_and_".join(members)
@@ -329,15 +359,19 @@ class Run:
         weights = ensemble.get("weights", [1.0] * len(ensemble["members"]))
         return dict(zip(ensemble["members"], map(float, weights), strict=True))
 
+    def _by_networks(self, predictor: str) -> bool:
+        """Say whether networks alone say what a predictor says."""
+        return self.classifiers.get(predictor, {}).keys() <= self.models.keys()
+
     def _tells_classes(self, member: str) -> bool:
         """Say whether a model or a feature classifier tells the classes of cases."""
-        return member in self.config["feature_classifiers"] or "head" in self.models[member]
+        return member in self.config["feature_classifiers"] or self.learns_classes(member)
 
     @cached_property
     def classifiers(self) -> dict[str, dict[str, float]]:
         """Weight of each member of each predictor that tells classes of cases.
 
-        Models with a head, feature classifiers, ensembles of those of their members that tell
+        Models that learn them, feature classifiers, ensembles of those of their members that tell
         classes, and, where there is any of these, the baselines.
         """
         members = [*self.models, *self.config["feature_classifiers"]]
@@ -350,6 +384,33 @@ class Run:
             if telling:
                 found.setdefault(name, telling)
         return found | {name: {name: 1.0} for name in BASELINES if found}
+
+    @property
+    def networks(self) -> dict[str, dict[str, float]]:
+        """Weight of each model whose networks a predictor uses, for label maps or for classes."""
+        found = {}
+        for name in self.predictors | self.classifiers:
+            members = self.predictors.get(name, {}) | self.classifiers.get(name, {})
+            if models := {one: members[one] for one in members if one in self.models}:
+                found[name] = models
+        return found
+
+    @property
+    def told_of_new_images(self) -> list[str]:
+        """Names of the tables of what is said of new images: label maps, classes, or both.
+
+        Classes that not only networks tell are left out.
+        """
+        if "new_images" not in self.config:
+            return []
+        name = self.config["new_images"].get("predictor")  # an archive has none
+        maps = [SEGMENTED] if name is None or name in self.predictors else []
+        return maps + ([CLASSIFIED] if name in self.classifiers and self._by_networks(name) else [])
+
+    def summaries(self, dataset: str) -> list[str]:
+        """Return the names of the summaries that a data set has."""
+        maps = ["summary.csv"] if self.predictors else []
+        return maps + (["classification_summary.csv"] if self.classifies(dataset) else [])
 
     def has_classes(self, dataset: str) -> bool:
         """Say whether the cases of a data set are of two classes or more."""
@@ -439,22 +500,27 @@ class Run:
         return {key: described[key] for key in PLANNED if key in described}
 
     def classified(self, dataset: str, model: str) -> dict[str, Any]:
-        """Return which classes a model tells apart, and by which outputs; nothing without a head.
+        """Return which classes a model tells apart, and the structure that it looks at, if any.
 
-        Outputs of a network are labels by their values, or regions by their places.
+        Outputs of a network are labels by their values, or regions by their places; the values of
+        a classifier's structure are those in label maps.
         """
-        if "head" not in self.models[model]:
+        if not self.learns_classes(model):
             return {}
+        key = "classifier" if self.tells_only_classes(model) else "head"
         described = self.datasets[dataset]
         labels = described["labels"]
         has_regions = any(isinstance(value, list) for value in labels.values())
         names = list(foreground(labels))
-        chosen = self.models[model]["head"].get("structure", names)
-        return {
+        chosen = self.models[model][key].get("structure", names)
+        found = {
             "classes": described["classes"],
             "outputs": [names.index(name) if has_regions else labels[name] for name in chosen],
             "has_regions": has_regions,
         }
+        if key == "classifier":
+            found["values"] = foreground_values({name: labels[name] for name in chosen})
+        return found
 
     def measured(self, dataset: str) -> Labels:
         """Return the labels and regions that are evaluated."""
@@ -537,7 +603,7 @@ class Run:
         if predictor in self.config["ensembles"]:
             title = predictor.replace("_", " ").capitalize()
         else:
-            title = " + ".join(self.models[name]["title"] for name in self.predictors[predictor])
+            title = " + ".join(self.models[name]["title"] for name in self.networks[predictor])
         return f"{title}, in miniature" if "miniature" in self.config else title
 
 

@@ -11,7 +11,14 @@ from segflow.datasets import converters
 from segflow.files.labels import foreground, foreground_values, ignored_value
 from segflow.models.augmentations import BUILT_IN, check_augmentation
 from segflow.models.learning import check_training
-from segflow.models.networks import NETWORKS, NNUNET, check_network, check_patch, stages_of
+from segflow.models.networks import (
+    NETWORKS,
+    NNUNET,
+    check_network,
+    check_patch,
+    stages_of,
+    tells_classes,
+)
 from segflow.run.schemas import PROJECT, check, read_yaml
 
 CONVERTERS = Path(converters.__file__).parent
@@ -164,6 +171,7 @@ def check_model(model: dict, where: str) -> None:
         raise ValueError(
             f"{where}: head: {network['name']} has no encoder with stages; allowed are {able}"
         )
+    _check_classifier(model, where)
     if "pretrained" in network and not Path(network["pretrained"]).is_file():
         raise FileNotFoundError(
             f"{where}: network.pretrained: {network['pretrained']}: no such file; weights are "
@@ -173,6 +181,29 @@ def check_model(model: dict, where: str) -> None:
     if name not in BUILT_IN:
         found = load_augmentation(name, f"{where}: training.augmentation")
         model["augmentation"] = {key: value for key, value in found.items() if key != "title"}
+        if "mixing" in found and model.keys() & {"head", "classifier"}:
+            raise ValueError(
+                f"{where}: training.augmentation: {name} mixes patches of several cases, whose "
+                "classes may differ; a model that tells classes needs one without"
+            )
+
+
+def _check_classifier(model: dict, where: str) -> None:
+    """Refuse classifiers that segment, and what belongs to segmentation of those that do not."""
+    name = model["network"]["name"]
+    if not tells_classes(name) and "classifier" in model:
+        able = ", ".join(sorted(other for other in NETWORKS if tells_classes(other)))
+        raise ValueError(f"{where}: classifier: {name} segments; allowed are {able}")
+    if not tells_classes(name):
+        return
+    if "classifier" not in model:
+        raise ValueError(
+            f"{where}: network.name: {name} tells the class of a case and segments nothing; it "
+            "needs the key classifier, which may be empty: {}"
+        )
+    if "loss" in model["training"] or model["training"]["select_by"] != "dice":
+        key = "loss" if "loss" in model["training"] else "select_by"
+        raise ValueError(f"{where}: training.{key} is of segmentation, but {name} tells classes")
 
 
 def _check_resize(model: dict, where: str) -> None:

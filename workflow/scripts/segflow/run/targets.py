@@ -19,32 +19,27 @@ PREDICTED = {
 }
 TASKS = {"maps": ["maps"], "classes": ["classes"], "both": ["maps", "classes"]}
 # What data sets and models have, whatever their predictors do.
-PREPARED = {
+PREPARED: dict[str, list[str]] = {
     "convert": ["{dataset}/cases.csv", "{dataset}/dataset.json"],
     "split": ["{dataset}/splits.json", "{dataset}/splits.csv"],
     "plan": ["{dataset}/{model}/plans.json"],
     "preprocess": ["{dataset}/preprocessed/{preprocessing}/{part}.csv"],
     "train": ["{dataset}/{model}/fold_{fold}/training.json"],
-    "evaluate": [
-        "{dataset}/dataset.json",
-        "{dataset}/summary.csv",
-        "{dataset}/best.json",
-        "{dataset}/comparisons.csv",
-    ],
+    "evaluate": ["{dataset}/dataset.json"],
     "figures": [
         "{dataset}/dataset.json",
         "{dataset}/splits.csv",
-        "{dataset}/summary.csv",
-        "{dataset}/best.json",
-        "{dataset}/comparisons.png",
-        "{dataset}/metrics.png",
-        "{dataset}/volumes.png",
         "{dataset}/{model}/training.png",
         "{dataset}/costs.csv",
         "run.json",
     ],
     "report": ["report.html"],
     "discard": ["{dataset}/discarded.csv"],
+}
+# What data sets have whose cases a predictor segments.
+MAPS = {
+    "evaluate": ["summary.csv", "best.json", "comparisons.csv"],
+    "figures": ["summary.csv", "best.json", "comparisons.png", "metrics.png", "volumes.png"],
 }
 # What data sets have of whose cases a predictor tells the class.
 CLASSES = {
@@ -78,8 +73,7 @@ def target_files(run: Run, step: str) -> list[str]:
         Paths that begin with Snakemake's variable ``<results>``, or with the folder for new images.
     """
     if step == "segment":
-        wanted = run.config.get("new_images")
-        return [f"{wanted['output']}/segmentations.csv"] if wanted else []
+        return [f"{run.config['new_images']['output']}/{name}" for name in run.told_of_new_images]
     if step == "discard" and run.config["keep_probabilities"]:
         return []
     chosen = run.selected
@@ -119,6 +113,8 @@ def target_files(run: Run, step: str) -> list[str]:
             if "mammography" in run.datasets[name]["reading"]
         ]
     if step in ("evaluate", "figures"):
+        if run.predictors:
+            files += [f"{dataset}/{name}" for dataset in chosen["dataset"] for name in MAPS[step]]
         files += [
             f"{dataset}/{name}"
             for dataset in filter(run.measures_probabilities, chosen["dataset"])
@@ -129,7 +125,7 @@ def target_files(run: Run, step: str) -> list[str]:
             for dataset in filter(run.classifies, chosen["dataset"])
             for name in CLASSES[step]
         ]
-    if step in ("evaluate", "figures") and len(run.datasets) > 1:
+    if step in ("evaluate", "figures") and len(run.datasets) > 1 and run.predictors:
         files.append("ranking.csv")
     return [f"<results>/{file}" for file in files]
 

@@ -36,16 +36,23 @@ from segflow.models.checkpoints import (  # noqa: E402
     seed_everything,
     write_checkpoint,
 )
-from segflow.models.heads import (  # noqa: E402
-    HeadedLoss,
-    WithHead,
+from segflow.models.classes import (  # noqa: E402
+    ClassLoss,
     balanced,
     classes_of_patches,
+    weigh_classes,
 )
+from segflow.models.heads import HeadedLoss, WithHead  # noqa: E402
 from segflow.models.networks import NNUNET, network_of, stages_of  # noqa: E402
 from segflow.models.optimization import make_optimizer, make_schedule  # noqa: E402
 from segflow.models.progress import Pace, describe_epoch, enter_epoch  # noqa: E402
-from segflow.models.scores import NAMES, describe_classes, epoch_scores, moving_average  # noqa: E402
+from segflow.models.scores import (  # noqa: E402
+    NAMES,
+    count_decisions,
+    describe_classes,
+    epoch_scores,
+    moving_average,
+)
 from segflow.models.stopping import Patience  # noqa: E402
 
 ANNOUNCE_SECONDS = 20
@@ -73,7 +80,7 @@ class SegflowTrainer(nnUNetTrainer):
         self.training = training = self.settings.get("training", {})
         is_ours = network_of(self.configuration_manager.configuration["architecture"])[0] != NNUNET
         self.enable_deep_supervision = not is_ours and self.settings.get("deep_supervision", True)
-        self.score = training.get("select_by", "dice")
+        self.score = "f1" if self.classifier else training.get("select_by", "dice")
         self.num_epochs = training.get("epochs", self.num_epochs)
         self.num_iterations_per_epoch = training.get(
             "iterations_per_epoch", self.num_iterations_per_epoch
@@ -88,6 +95,10 @@ class SegflowTrainer(nnUNetTrainer):
         if configured.get("resize") == configured["patch_size"]:
             # Whole images: a patch around their foreground would be half beside them.
             self.oversample_foreground_percent = 0.0
+        if self.classifier:
+            # Around the structure, if that is what it looks at in prediction, or anywhere.
+            crops = self.settings["previous_model"] is not None
+            self.oversample_foreground_percent = float(crops)
         self.patience = Patience(training.get("patience", 0))
         self.checkpoint_seconds = 60 * training.get("checkpoint_minutes", 5)
         self.compiled = training.get("compile", True)
@@ -96,7 +107,7 @@ class SegflowTrainer(nnUNetTrainer):
                 self.preprocessed_dataset_folder_base, f"{self.plans_manager.plans_name}_previous"
             )
         self.identity: dict = {}
-        self.classes: dict[str, int] = {}  # of the cases that have one, for a head
+        self.classes: dict[str, int] = {}  # of the cases that have one, where classes are learnt
         self.last_checkpoint = self.last_announcement = time.monotonic()
         self.requested_stop: int | None = None
         self.restored: dict = {}
@@ -125,7 +136,10 @@ class SegflowTrainer(nnUNetTrainer):
     ):
         """Return the network that plans name: one of `segflow.models.networks`, or nnU-Net's."""
         name, options = network_of(configuration_manager.configuration["architecture"])
-        channels = num_input_channels, num_output_channels
+        settings = plans_manager.plans.get("segflow", {})
+        head, classifier = settings.get("head"), settings.get("classifier")
+        n_out = len(classifier["classes"]) if classifier else num_output_channels
+        channels = num_input_channels, n_out
         if name == NNUNET:
             network = nnUNetTrainer.build_network_architecture(
                 plans_manager, configuration_manager, *channels, enable_deep_supervision
@@ -136,7 +150,6 @@ class SegflowTrainer(nnUNetTrainer):
 
             patch = configuration_manager.patch_size
             network = build_network(name, options, len(patch), *channels)
-        head = plans_manager.plans.get("segflow", {}).get("head")
         if head is None:
             return network
         return WithHead(
@@ -194,16 +207,16 @@ class SegflowTrainer(nnUNetTrainer):
         return [{"params": others}, {"params": own, "factor": self.head["rate_factor"]}]
 
     def _build_loss(self):
-        """Return the loss of the segmentation, and of the classes if there is a head."""
-        segmentation = self._build_segmentation_loss()
-        if self.head is None:
-            return segmentation
-        weights = torch.ones(len(self.head["classes"]))
-        if self.head["weighted"]:
-            counts = Counter(self.classes.get(case) for case in self.do_split()[0])
-            shares = [counts[number] for number in range(len(weights))]
-            weights = sum(shares) / (len(weights) * torch.tensor(shares, dtype=torch.float32))
-        return HeadedLoss(segmentation, self.head, weights)
+        """Return the loss of the segmentation, of the classes, or of both."""
+        if not self.telling:
+            return self._build_segmentation_loss()
+        counts = Counter(self.classes.get(case) for case in self.do_split()[0])
+        numbers = range(len(self.telling["classes"]))
+        weights = weigh_classes([counts[number] for number in numbers], self.telling["weighted"])
+        smoothing = self.telling["label_smoothing"]
+        if self.classifier:
+            return ClassLoss(smoothing, weights)
+        return HeadedLoss(self._build_segmentation_loss(), smoothing, weights)
 
     def _build_segmentation_loss(self):
         """Return the loss that the model says, or nnU-Net's own."""
@@ -248,17 +261,27 @@ class SegflowTrainer(nnUNetTrainer):
 
         return with_transforms(pipeline, self.augmentation["transforms"])
 
-    # The head
+    # Classes of cases, of a head or of a network that tells nothing else
 
     @property
     def head(self) -> dict | None:
         """The key ``head`` of the plans."""
         return self.settings.get("head")
 
+    @property
+    def classifier(self) -> dict | None:
+        """The key ``classifier`` of the plans."""
+        return self.settings.get("classifier")
+
+    @property
+    def telling(self) -> dict | None:
+        """What both say of how classes are learnt."""
+        return self.head or self.classifier
+
     def get_tr_and_val_datasets(self):
         """Return the cases of training, those of rare classes repeated, and of validation."""
         training, validation = super().get_tr_and_val_datasets()
-        if self.head is not None and self.head["balanced"]:
+        if self.telling and self.telling["balanced"]:
             training.identifiers = balanced(training.identifiers, self.classes)
         return training, validation
 
@@ -268,10 +291,10 @@ class SegflowTrainer(nnUNetTrainer):
         self.loss.known = classes_of_patches(
             batch["keys"],
             target[0] if isinstance(target, list) else target,
-            self.head["outputs"],
-            self.head["has_regions"],
+            self.telling["outputs"],
+            self.telling["has_regions"],
             self.classes,
-            self.head["least_voxels"],
+            self.telling["least_voxels"],
         )
 
     def _head_weight(self) -> float:
@@ -283,25 +306,35 @@ class SegflowTrainer(nnUNetTrainer):
         return self.head["weight"] * min(1.0, rising)
 
     def validation_step(self, batch: dict) -> dict:
-        """Validate on a batch; with a head, its classes, too."""
-        if self.head is None:
+        """Validate on a batch: its segmentation, its classes, or both."""
+        if not self.telling:
             return super().validation_step(batch)
         self._say_classes(batch)
-        with self._plain_network().collecting() as collected:
-            result = super().validation_step(batch)
-        logits = torch.cat([logits for logits, _ in collected]).float().cpu()
-        known = self.loss.known
+        if self.classifier:
+            result = {}
+            with torch.autocast(self.device.type, enabled=self.device.type == "cuda"):
+                logits = self.network(batch["data"].to(self.device, non_blocking=True))
+        else:
+            with self._plain_network().collecting() as collected:
+                result = super().validation_step(batch)
+            logits = torch.cat([logits for logits, _ in collected])
+        logits, known = logits.float().cpu(), self.loss.known
         counts = known >= 0
-        result["class_loss"] = np.full(1, self.loss.classification(logits).item())
+        cost = self.loss.classification(logits).item()
+        result["class_loss"] = np.full(1, cost)
         result["classes"] = known[counts].tolist()
         result["class_probabilities"] = logits[counts].softmax(1).tolist()
+        if self.classifier:
+            # To nnU-Net decisions on patches are what those on voxels are elsewhere.
+            result |= count_decisions(known[counts], logits[counts].argmax(1), logits.shape[1])
+            result["loss"] = cost
         return result
 
     def on_validation_epoch_end(self, val_outputs: list[dict]):
-        """Sum up an epoch; with a head, how well it tells the classes apart."""
+        """Sum up an epoch, and how well it tells classes apart."""
         super().on_validation_epoch_end(val_outputs)
-        if self.head is not None:
-            self.class_report = describe_classes(val_outputs, self.head["classes"])
+        if self.telling:
+            self.class_report = describe_classes(val_outputs, self.telling["classes"])
 
     # The loop
 
@@ -351,7 +384,7 @@ class SegflowTrainer(nnUNetTrainer):
                 self.pace.step()
             self._checkpoint_if_due(losses)
         self.on_train_epoch_end(losses)
-        if self.head is not None:
+        if self.telling:
             self.train_class_loss = float(np.mean([loss["class_loss"] for loss in losses]))
         with torch.no_grad():
             self.on_validation_epoch_start()
@@ -374,10 +407,10 @@ class SegflowTrainer(nnUNetTrainer):
             from segflow.models.transforms import mix
 
             mix(batch, **self.augmentation["mixing"])
-        if self.head is not None:
+        if self.telling:
             self._say_classes(batch)
         result = self.train_step(batch)
-        if self.head is not None:
+        if self.telling:
             result["class_loss"] = np.full(1, self.loss.class_loss)
         if not np.isfinite(result["loss"]):
             self._give_up(
@@ -432,7 +465,7 @@ class SegflowTrainer(nnUNetTrainer):
 
     def _average(self) -> float:
         """Return the moving average of the score."""
-        if self.score == "dice":
+        if self.score != "iou":
             return self.logger.get_value("ema_fg_dice", step=-1)
         return moving_average(self._scores(self.logger))
 
@@ -458,7 +491,7 @@ class SegflowTrainer(nnUNetTrainer):
             "learning_rate": self.logger.get_value("lrs", step=-1),
             "seconds": time.monotonic() - self.epoch_start,
         }
-        if self.head is not None:
+        if self.telling:
             values |= {"class_loss": self.train_class_loss, **self.class_report}
         enter_epoch(Path(self.output_folder, "progress.csv"), values)
         line = describe_epoch(self.name, self.num_epochs, values)

@@ -1,0 +1,90 @@
+"""Prediction of networks that tell the class of a case and segment nothing."""
+
+from collections.abc import Iterator
+from itertools import chain, combinations, product
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from segflow.models.classes import case_probabilities
+
+if TYPE_CHECKING:
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+
+Window = tuple[slice | int, ...]
+
+
+def tell_case(
+    predictor: "nnUNetPredictor", image: np.ndarray, structure: np.ndarray | None, centre: bool
+) -> list[float]:
+    """Return the probability of each class of a case: the mean over windows and trained folds.
+
+    Parameters
+    ----------
+    predictor : nnUNetPredictor
+        A predictor whose network gives class logits of shape (patch, class).
+    image : ndarray of float
+        A preprocessed case, of shape (channel, z, y, x) in the axis order of the plans.
+    structure : ndarray of bool or None
+        Where another model sees the structure, of shape (z, y, x): windows count by what they hold
+        of it, and are not looked at without any. All count alike where there is none.
+    centre : bool
+        Whether to look at the window in the middle alone, of 2D networks that of each slice.
+    """
+    patch = tuple(predictor.configuration_manager.patch_size)
+    data = _padded(torch.from_numpy(image), patch)
+    windows = centre_windows(data.shape[1:], patch) if centre else _sliding(predictor, data)
+    sizes = torch.ones(len(windows))
+    if structure is not None and structure.any():
+        held = _padded(torch.from_numpy(structure[None]), patch)[0]
+        sizes = torch.stack([held[window[1:]].sum() for window in windows]).float()
+    network = predictor.network.to(predictor.device).eval()
+    kind = predictor.device.type
+    collected = []
+    with torch.no_grad(), torch.autocast(kind, enabled=kind == "cuda"):
+        for parameters in predictor.list_of_parameters:
+            network.load_state_dict(parameters)
+            for window, size in zip(windows, sizes, strict=True):
+                if size > 0:
+                    cut = data[window][None].to(predictor.device)
+                    logits = torch.cat([network(view).float() for view in _views(predictor, cut)])
+                    collected.append((logits.cpu(), size.expand(len(logits))))
+    return case_probabilities(collected)
+
+
+def centre_windows(shape: tuple[int, ...], patch: tuple[int, ...]) -> list[Window]:
+    """Return the window in the middle of an image, of each slice if the patch is flat.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Voxels along z, y and x; not fewer than those of the patch.
+    patch : tuple of int
+        Voxels of a window along its two or three axes.
+    """
+    starts = [(size - width) // 2 for size, width in zip(shape[-len(patch) :], patch, strict=True)]
+    middle = tuple(slice(start, start + width) for start, width in zip(starts, patch, strict=True))
+    others = product(*map(range, shape[: -len(patch)]))
+    return [(slice(None), *places, *middle) for places in others]
+
+
+def _sliding(predictor: "nnUNetPredictor", data: torch.Tensor) -> list[Window]:
+    """Return the windows of nnU-Net's predictor."""
+    return predictor._internal_get_sliding_window_slicers(data.shape[1:])
+
+
+def _padded(data: torch.Tensor, patch: tuple[int, ...]) -> torch.Tensor:
+    """Return an image of shape (channel, z, y, x) that holds a patch, with zeros around it."""
+    sizes = data.shape[-len(patch) :]
+    lacking = [max(0, width - size) for size, width in zip(sizes, patch, strict=True)]
+    sides = [(amount // 2, amount - amount // 2) for amount in lacking]
+    return torch.nn.functional.pad(data, [*chain.from_iterable(reversed(sides))])
+
+
+def _views(predictor: "nnUNetPredictor", cut: torch.Tensor) -> Iterator[torch.Tensor]:
+    """Give a patch of shape (1, channel, ...), and mirrored along each of the allowed axes."""
+    axes = (predictor.allowed_mirroring_axes or ()) if predictor.use_mirroring else ()
+    for count in range(len(axes) + 1):
+        for chosen in combinations(axes, count):
+            yield cut.flip([axis + 2 for axis in chosen]) if chosen else cut
