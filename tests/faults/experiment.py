@@ -121,7 +121,8 @@ class Start:
 def final_state(project: Project) -> dict[str, object]:
     """Return what an experiment came to: its tables, choices, label maps and weights.
 
-    Times of day and durations are left out, and keys, which are made of checkpoints that hold them.
+    Times of day, durations and memory are left out, and keys, which are made of checkpoints that
+    hold them.
     """
     results, state = project.results, {}
     for path in sorted(results.rglob("*")):
@@ -130,6 +131,8 @@ def final_state(project: Project) -> dict[str, object]:
             continue
         if path.name == "progress.csv":
             state[name] = pd.read_csv(path)[EPOCH_COLUMNS].to_csv()
+        elif path.name == "costs.csv":
+            state[name] = pd.read_csv(path).drop(columns=["training_seconds", "peak_mb"]).to_csv()
         elif path.suffix == ".csv" and path.read_text().startswith("case,key"):
             state[name] = [line.split(",")[0] for line in path.read_text().splitlines()]
         elif path.suffix == ".csv" or path.name in ("postprocessing.json", "best.json"):

@@ -13,8 +13,8 @@ import psutil
 from faults.experiment import Start, differences, final_state, finish
 from project import Project
 
-GRACE_SECONDS = 60.0
-JOB_SECONDS = 600.0  # those of a Snakemake that was killed go on to their end
+# Jobs go on to their end, be it that Snakemake waits for them or that it was killed.
+JOB_SECONDS = 600.0
 # As they come to pass, the rules of a miniature experiment.
 STAGES = [
     "convert_dataset",
@@ -192,7 +192,7 @@ def stop(
     kill.lost_seconds = sum(now - began for began in start.began.values())
     KINDS[kind](start)
     while start.process.poll() is None:
-        assert time.monotonic() < now + GRACE_SECONDS, f"{kind}: Snakemake does not end"
+        assert time.monotonic() < now + JOB_SECONDS, f"{kind}: Snakemake does not end"
         time.sleep(0.05)
     # What still runs belongs to the dead: a plain rerun waits for nobody.
     while start.orphans():

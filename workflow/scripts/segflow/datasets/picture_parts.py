@@ -20,7 +20,8 @@ MIN_CONTRAST = 0.02  # of a blob, of that of the strongest
 SIGMAS = 1.6 * 2 ** (np.arange(10) / 3)  # of the scale space, in pixels
 CELLS, REACH = 8, 6.0  # the surroundings of a blob: a grid of cells, and how many sigmas it reaches
 FREQUENCIES = 5  # sum of the frequencies along y and x up to which the surroundings are described
-N_BITS, N_TABLES = 22, 6  # of the hashes of the surroundings
+N_BITS, N_TABLES = 22, 6  # of the hashes of the surroundings; bits of few blobs
+SPARE_BITS = 4  # above those that number the blobs: chance meetings of each blob stay as rare
 N_NEIGHBOURS = 24  # with which each blob of a full bucket is compared
 MIN_COSINE = 0.97  # of surroundings that look alike
 MIN_MATCHES = 4  # blobs that must agree on scale and shift
@@ -139,10 +140,11 @@ def _alike(surroundings: np.ndarray, owners: np.ndarray) -> tuple[np.ndarray, np
     white = centred @ axes / np.sqrt(values + 1e-4)
     units = surroundings / np.linalg.norm(surroundings, axis=1, keepdims=True)
     draw = np.random.default_rng(0)
+    n_bits = max(N_BITS, int(np.log2(len(units))) + SPARE_BITS)
     pairs = [np.zeros((0, 2), int)]
     for _ in range(N_TABLES):
-        bits = white @ draw.normal(size=(white.shape[1], N_BITS)) > 0
-        codes = bits @ (1 << np.arange(N_BITS))
+        bits = white @ draw.normal(size=(white.shape[1], n_bits)) > 0
+        codes = bits @ (1 << np.arange(n_bits))
         order = np.argsort(codes, kind="stable")
         codes = codes[order]
         for step in range(1, N_NEIGHBOURS + 1):
