@@ -3,6 +3,7 @@ import torch
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from torch.nn import functional
 
+from segflow.jobs.distributed import run_ranks
 from segflow.models.classes import case_probabilities
 from segflow.models.heads import ClassHead, Headed, HeadedLoss, WithHead
 from segflow.models.network_builders import build_network
@@ -153,3 +154,37 @@ def test_the_loss_is_that_of_both_and_masks_what_does_not_count():
     nothing.backward()
     assert nothing == 4
     assert torch.equal(classes.grad, torch.zeros(3, 3))
+
+
+def test_a_head_can_be_compiled():
+    headed = with_head(nnunet(2)).train()
+    image = torch.rand(2, 1, 16, 16)
+    compiled = torch.compile(headed, backend="eager")
+    for _ in range(2):
+        found, expected = compiled(image), headed(image)
+        assert torch.equal(found.classes, expected.classes)
+        assert torch.equal(found.segmentation, expected.segmentation)
+
+
+def _train_headed(folder, rank_device):
+    """Train a step in each of two processes, as nnU-Net shares a batch."""
+    torch.manual_seed(0)
+    headed = with_head(nnunet(2, deep_supervision=True)).train()
+    network = torch.nn.parallel.DistributedDataParallel(headed)
+    loss = HeadedLoss(
+        lambda outputs, target: sum((output**2).mean() for output in outputs), 0.0, torch.ones(3)
+    )
+    loss.weight = 0.5
+    rank = torch.distributed.get_rank()
+    loss.known = torch.tensor([[1, -1], [-1, -1]][rank])  # of one of them no patch counts
+    torch.manual_seed(rank)
+    loss(network(torch.rand(2, 1, 16, 16)), None).backward()
+    gradients = [value.grad for value in network.parameters()]
+    torch.save(gradients, folder / f"{rank}.pt")
+
+
+def test_processes_that_share_a_batch_share_the_gradients_of_the_head(tmp_path):
+    run_ranks(2, "gloo", _train_headed, (tmp_path,))
+    one, other = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
+    assert all(torch.equal(first, second) for first, second in zip(one, other, strict=True))
+    assert all(value.abs().sum() > 0 for value in one[-2:])

@@ -144,6 +144,11 @@ class SegflowTrainer(nnUNetTrainer):
             network = nnUNetTrainer.build_network_architecture(
                 plans_manager, configuration_manager, *channels, enable_deep_supervision
             )
+            if not enable_deep_supervision:
+                # They give nothing, and processes that share a batch wait for every gradient.
+                decoder = getattr(network, "decoder", None)
+                for layer in getattr(decoder, "seg_layers", [])[:-1]:
+                    layer.requires_grad_(False)
         else:
             # Imported here: the libraries of networks take seconds.
             from segflow.models.network_builders import build_network
