@@ -15,6 +15,7 @@ from project import Project
 
 # Jobs go on to their end, be it that Snakemake waits for them or that it was killed.
 JOB_SECONDS = 600.0
+IDLE_SECONDS = 60.0  # of a Snakemake that was told to end and has no job
 # As they come to pass, the rules of a miniature experiment.
 STAGES = [
     "convert_dataset",
@@ -155,6 +156,24 @@ def judge(project: Project, kills: list[Kill], expected: dict[str, object]) -> l
     return found
 
 
+def _wait_for_end(start: Start, since: float) -> str:
+    """Wait until a stopped Snakemake ends; return what is to be said of how it did.
+
+    One that SIGTERM met as it noted the end of a job waits for itself for ever, without a job: it
+    is killed, as `docs/reliability.md` says that people should.
+    """
+    idle = since
+    while start.process.poll() is None:
+        if start.jobs():
+            idle = time.monotonic()
+        assert time.monotonic() < since + JOB_SECONDS, "Snakemake does not end"
+        if time.monotonic() > idle + IDLE_SECONDS:
+            start.process.kill()
+            return ", and SIGKILL, for it waited for itself"
+        time.sleep(0.05)
+    return ""
+
+
 def stop(
     project: Project, kind: str, stage: str | None, delay: float, done: set[str]
 ) -> Kill | None:
@@ -191,9 +210,7 @@ def stop(
     kill = Kill(kind, stage if stage in rules else "+".join(sorted({*rules})) or "start")
     kill.lost_seconds = sum(now - began for began in start.began.values())
     KINDS[kind](start)
-    while start.process.poll() is None:
-        assert time.monotonic() < now + JOB_SECONDS, f"{kind}: Snakemake does not end"
-        time.sleep(0.05)
+    kill.fault += _wait_for_end(start, now)
     # What still runs belongs to the dead: a plain rerun waits for nobody.
     while start.orphans():
         assert time.monotonic() < now + JOB_SECONDS, f"{kind}: jobs do not end"
