@@ -12,6 +12,13 @@ rule predict_fold:
         training="<results>/{dataset}/{model}/fold_{fold}/training.json",
         preprocessed=preprocessed_cases,
         previous=previous_stage,
+        ages=lambda wildcards: (
+            "<results>/{{dataset}}/cases/{}.csv".format(
+                "train" if wildcards.split == "val" else "test"
+            )
+            if RUN.uses_age(wildcards.model)
+            else []
+        ),
         names=lambda wildcards: (
             "<results>/{dataset}/splits.json"
             if wildcards.split == "val"
@@ -43,12 +50,13 @@ rule predict_fold:
         names=lambda wildcards: "--splits" if wildcards.split == "val" else "--cases",
         preprocessing=preprocessing_of,
         previous=lambda wildcards, input: ["--previous", input.previous] if input.previous else [],
+        ages=lambda wildcards, input: ["--ages", input.ages] if input.ages else [],
     shell:
         ": > {log:q}; "
         "python -m predict_fold --plans {input.plans:q} --training {input.training:q}"
         " --nnunet-name {params.nnunet_name} --results {params.results:q} --fold {wildcards.fold}"
         " {params.names} {input.names:q} --preprocessed {input.preprocessed:q}"
-        " --preprocessing {params.preprocessing} {params.previous:q} --device {params.device}"
+        " --preprocessing {params.preprocessing} {params.previous:q} {params.ages:q} --device {params.device}"
         " --gpu-share {params.gpu_share} --threads {threads} --folder {params.folder:q}"
         " --manifest {output.manifest:q} >> {log:q} 2> >(tee -a {log:q} >&2)"
 

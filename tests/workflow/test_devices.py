@@ -55,7 +55,7 @@ if __name__ == "__main__":
     folder = training.fold_folder(results, NAME, plans, 0)
     start = find_start(folder, {"seed": "1"})
     print("start:", start and start.name, flush=True)
-    arguments = (NAME, plans, 0, {"seed": "1"}, {}, start)
+    arguments = (NAME, plans, 0, {"seed": "1"}, {}, {}, start)
     try:
         run_ranks(2, "gloo", train_on_cpu, arguments)
         print("interruption: None", flush=True)

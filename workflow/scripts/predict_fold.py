@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from segflow.files.cases import read_cases
+from segflow.files.cases import ages_of, read_cases
 from segflow.files.content import read_own_json, setting_damage_aside
 from segflow.files.manifests import read_finished, write_manifest
 from segflow.jobs.devices import choose_device, may_lease
@@ -29,6 +29,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--fold", type=read_fold, required=True)
     parser.add_argument("--splits", type=Path, help="folds: predict the fold's validation cases")
     parser.add_argument("--cases", type=Path, help="table of cases: predict all of them")
+    parser.add_argument("--ages", type=Path, help="table of cases, whose ages the network uses")
     parser.add_argument("--preprocessed", type=Path, required=True, help="table of cases")
     parser.add_argument("--preprocessing", required=True, help="name of the preprocessed data")
     parser.add_argument("--previous", type=Path, help="table of the previous stage's cases")
@@ -64,7 +65,8 @@ def _predict(options: argparse.Namespace) -> None:
         earlier = preprocessed_folder(*where, f"{plans['plans_name']}_previous", part)
         previous = read_finished(options.previous, earlier, names)
     preprocessed = {name: preprocessed[name] for name in names}
-    keys = prediction_keys(plans, [manifest], preprocessed, previous)
+    ages = ages_of(read_cases(options.ages)) if options.ages else None
+    keys = prediction_keys(plans, [manifest], preprocessed, previous, ages)
     trained = fold_folder(*where, plans, options.fold).parent
     predict_fold(
         lambda: load_predictor(trained, {options.fold: options.training}, plans, device),
@@ -73,6 +75,7 @@ def _predict(options: argparse.Namespace) -> None:
         earlier,
         options.folder,
         options.threads,
+        ages,
     )
     write_manifest(options.manifest, keys)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from segflow.files.cases import read_cases
+from segflow.files.cases import ages_of, read_cases
 from segflow.files.content import read_own_json, setting_damage_aside, write_json
 from segflow.files.manifests import read_finished
 from segflow.jobs.devices import choose_device, may_lease
@@ -28,6 +28,7 @@ from segflow.models.training import (
     train_fold,
     training_identity,
     use_threads,
+    uses_age,
 )
 
 
@@ -72,13 +73,16 @@ def _train(options: argparse.Namespace, plans: dict, fold: dict, folder: Path) -
     previous = {}
     if options.previous:
         previous = read_finished(options.previous, data / f"{plans['plans_name']}_previous", cases)
-    classes = None
+    classes, ages = None, None
     if options.cases:
-        named = {case.case: case.class_label for case in read_cases(options.cases)}
+        known = read_cases(options.cases)
+        named = {case.case: case.class_label for case in known}
         settings = plans["segflow"]
         told = settings.get("head") or settings["classifier"]
         classes = number_classes(fold, named, told["classes"])
-    identity = training_identity(plans, fold, keys, previous, options.n_gpus, classes)
+        if uses_age(plans):
+            ages = ages_of(known)
+    identity = training_identity(plans, fold, keys, previous, options.n_gpus, classes, ages)
     device = choose_device(options.device)
     if options.n_gpus > 1 and torch.cuda.device_count() < options.n_gpus:
         raise RuntimeError(
@@ -103,6 +107,7 @@ def _train(options: argparse.Namespace, plans: dict, fold: dict, folder: Path) -
             options.fold,
             identity,
             classes or {},
+            ages or {},
             device,
             options.n_gpus,
         )

@@ -32,6 +32,7 @@ PARAMETERS = {
     ("dense_seg", 3): 1_246_586,
     ("densenet", 2): 6_949_634,
     ("resnet", 3): 33_161_922,
+    ("ad_cnn", 3): 25_527_170,
 }
 
 
@@ -43,6 +44,7 @@ SMALL = {
     "swin_unetr": {"features": 12},
     "densenet": {"features": 8, "growth": 4},
     "resnet": {"features": [4, 8, 8, 16]},
+    "ad_cnn": {"widening": 1},
 }
 
 
@@ -126,3 +128,29 @@ def test_a_patch_that_does_not_fit_is_refused():
         check_patch("swin_unetr", {}, [64, 40], "patch")
     with pytest.raises(ValueError, match=r"patch\[0\] is 32, .* from 64 on"):
         check_patch("swin_unetr", {}, [32, 64], "patch")
+
+
+def test_of_a_patch_of_96_voxels_the_cnn_of_alzheimers_disease_leaves_one():
+    network = build_network("ad_cnn", options_of("ad_cnn", widening=1), 3, 1, 3)
+    with torch.device("meta"):
+        features = network.to("meta").features(torch.empty(1, 1, 96, 96, 96))
+    assert features.shape == (1, 64, 6, 6, 6)  # of which pooling of 5 with a stride of 2 leaves one
+
+
+def test_ages_are_encoded_to_half_a_year_and_may_be_unknown():
+    torch.manual_seed(0)
+    network = build_network("ad_cnn", options_of("ad_cnn", widening=1), 3, 1, 3).eval()
+    image = torch.rand(1, 1, 64, 64, 64)
+    told = {}
+    with torch.no_grad():
+        for age in (70.0, 70.1, 71.0, float("nan")):
+            network.age.ages = torch.tensor([age])
+            told[str(age)] = network(image)
+        network.age.ages = torch.tensor([70.0, 71.0])
+        both = network(image.repeat(2, 1, 1, 1, 1))
+    assert torch.equal(told["70.0"], told["70.1"])
+    assert not torch.allclose(told["70.0"], told["71.0"])
+    assert told["nan"].isfinite().all()
+    assert torch.allclose(both, torch.cat([told["70.0"], told["71.0"]]), atol=1e-5)
+    step = network.age.rates[0]
+    assert step == 1  # the shortest wavelength: 2 pi steps

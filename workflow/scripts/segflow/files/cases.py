@@ -74,6 +74,11 @@ class Case:
         return {value: count * one for value, count in counts if count}
 
 
+def ages_of(cases: Iterable[Case]) -> dict[str, float]:
+    """Return the age in years of each case that has the covariate ``age``."""
+    return {case.case: float(case.covariates["age"]) for case in cases if "age" in case.covariates}
+
+
 COLUMNS = [column.name for column in fields(Case) if column.name != "covariates"]
 
 

@@ -62,6 +62,11 @@ def weigh_classes(counts: Sequence[int], weighted: bool) -> torch.Tensor:
     return shares.sum() / (len(shares) * shares) if weighted else torch.ones(len(shares))
 
 
+def age_encoding(network: nn.Module) -> Any:
+    """Return the part of a network that is told the ages of a batch (`ages`), if it has one."""
+    return getattr(network, "age", None)
+
+
 def classes_of_patches(
     keys: Sequence[str],
     target: torch.Tensor,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from segflow.models.classes import case_probabilities
+from segflow.models.classes import age_encoding, case_probabilities
 
 if TYPE_CHECKING:
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
@@ -16,7 +16,11 @@ Window = tuple[slice | int, ...]
 
 
 def tell_case(
-    predictor: "nnUNetPredictor", image: np.ndarray, structure: np.ndarray | None, centre: bool
+    predictor: "nnUNetPredictor",
+    image: np.ndarray,
+    structure: np.ndarray | None,
+    centre: bool,
+    age: float = float("nan"),
 ) -> list[float]:
     """Return the probability of each class of a case: the mean over windows and trained folds.
 
@@ -31,6 +35,8 @@ def tell_case(
         of it, and are not looked at without any. All count alike where there is none.
     centre : bool
         Whether to look at the window in the middle alone, of 2D networks that of each slice.
+    age : float
+        In years, for a network that uses it; NaN if it is not known.
     """
     patch = tuple(predictor.configuration_manager.patch_size)
     data = _padded(torch.from_numpy(image), patch)
@@ -40,6 +46,8 @@ def tell_case(
         held = _padded(torch.from_numpy(structure[None]), patch)[0]
         sizes = torch.stack([held[window[1:]].sum() for window in windows]).float()
     network = predictor.network.to(predictor.device).eval()
+    if encoding := age_encoding(network):
+        encoding.ages = torch.tensor([age])
     kind = predictor.device.type
     collected = []
     with torch.no_grad(), torch.autocast(kind, enabled=kind == "cuda"):

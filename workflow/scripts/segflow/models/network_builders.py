@@ -21,7 +21,7 @@ from monai.networks.nets import (
 )
 from torch import nn
 
-from segflow.models.own_networks import DenseSeg, EncoderDecoder, convolution
+from segflow.models.own_networks import BrainClassifier, DenseSeg, EncoderDecoder, convolution
 
 VNET_FEATURES = 16  # of the first stage, which repeats the channels of its input
 
@@ -145,6 +145,10 @@ def _resnet(dimension: int, n_in: int, n_out: int, options: dict[str, Any]) -> n
     )
 
 
+def _ad_cnn(dimension: int, n_in: int, n_out: int, options: dict[str, Any]) -> nn.Module:
+    return BrainClassifier(n_in, n_out, options["widening"], options["norm"], options["age"])
+
+
 BUILDERS = {
     "unet_s2": _unet,
     "unet_s3": _unet,
@@ -161,6 +165,7 @@ BUILDERS = {
     "dense_seg": _dense_seg,
     "densenet": _densenet,
     "resnet": _resnet,
+    "ad_cnn": _ad_cnn,
 }
 
 

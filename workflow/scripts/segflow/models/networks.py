@@ -176,6 +176,17 @@ NETWORKS = {
         least=64,
         tells_classes=True,
     ),
+    "ad_cnn": Network(
+        "CNN of Alzheimer's disease",
+        (3,),
+        {
+            "widening": {"type": "integer", "minimum": 1, "default": 8},
+            "norm": {"enum": ["instance", "batch"], "default": "instance"},
+            "age": {"type": "boolean", "default": True},
+        },
+        least=64,
+        tells_classes=True,
+    ),
 }
 
 

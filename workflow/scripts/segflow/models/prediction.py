@@ -116,7 +116,11 @@ def _use_precision(network: torch.nn.Module, precision: str, device: torch.devic
 
 
 def prediction_keys(
-    plans: dict, manifests: list[dict], preprocessed: dict[str, str], previous: dict[str, str]
+    plans: dict,
+    manifests: list[dict],
+    preprocessed: dict[str, str],
+    previous: dict[str, str],
+    ages: dict[str, float] | None = None,
 ) -> dict[str, str]:
     """Return a key of everything that the prediction of each case is made from.
 
@@ -128,13 +132,22 @@ def prediction_keys(
         Manifests of the trainings of the folds that predict together.
     preprocessed, previous : dict of str to str
         Keys of the preprocessed cases and, for a cascade, of their previous segmentations.
+    ages : dict of str to float, optional
+        Ages of the cases, for a network that uses them.
     """
     settings = plans["segflow"]["prediction"]
     checkpoints = [manifest["checkpoints"][settings["checkpoint"]] for manifest in manifests]
     return {
-        case: content_key(PROCEDURE, *checkpoints, settings, key, previous.get(case))
+        case: content_key(
+            PROCEDURE, *checkpoints, settings, key, previous.get(case), *_age_of(case, ages)
+        )
         for case, key in preprocessed.items()
     }
+
+
+def _age_of(case: str, ages: dict[str, float] | None) -> list[float | None]:
+    """Return the age of a case, if ages are used."""
+    return [] if ages is None else [ages.get(case)]
 
 
 def to_probabilities(
@@ -235,6 +248,7 @@ def predict_fold(
     previous: Path | None,
     target: Path,
     threads: int,
+    ages: dict[str, float] | None = None,
 ) -> None:
     """Predict cases and store their probabilities; finished cases are skipped.
 
@@ -254,6 +268,8 @@ def predict_fold(
         Folder of the probabilities.
     threads : int
         Threads to use.
+    ages : dict of str to float, optional
+        Ages of the cases, for a network that uses them.
     """
     ledger = Ledger(target)
     ledger.prune(keys)
@@ -281,7 +297,8 @@ def predict_fold(
                 seen = None if segmentation is None else np.isin(segmentation, classifier["values"])
                 centre = classifier["windows"] == "centre"
                 path = class_file(target, case)
-                write_json(path, tell_case(predictor, data, seen, centre))
+                age = (ages or {}).get(case, np.nan)
+                write_json(path, tell_case(predictor, data, seen, centre, age))
                 ledger.enter(case, keys[case], [path])
                 continue
             if segmentation is not None:

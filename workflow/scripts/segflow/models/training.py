@@ -24,6 +24,7 @@ from segflow.models.checkpoints import (
 )
 from segflow.models.learning import lasting_settings
 from segflow.models.loading import check_shared_memory, patch_megabytes, plan_loading
+from segflow.models.networks import network_of
 from segflow.models.nnunet import lean_imports
 from segflow.models.progress import read_progress
 
@@ -49,6 +50,7 @@ def training_identity(
     previous: dict[str, str],
     n_gpus: int = 1,
     classes: dict[str, int] | None = None,
+    ages: dict[str, float] | None = None,
 ) -> dict[str, str]:
     """Return keys of everything that a training is made from.
 
@@ -66,6 +68,8 @@ def training_identity(
         Number of GPUs that share each batch.
     classes : dict of str to int, optional
         Number of the class of each case that has one, for a model that tells classes.
+    ages : dict of str to float, optional
+        Ages of the cases in years, for a network that uses them.
 
     Returns
     -------
@@ -97,6 +101,8 @@ def training_identity(
     data: dict = {name: [keys[name], previous.get(name)] for name in names}
     if classes is not None:
         data = {name: [*data[name], classes.get(name)] for name in names}
+    if ages is not None:
+        data = {name: [*data[name], ages.get(name)] for name in names}
     return {
         "data": content_key(data),
         "split": content_key(fold),
@@ -159,6 +165,7 @@ def run_trainer(
     fold: int | str,
     identity: dict,
     classes: dict[str, int],
+    ages: dict[str, float],
     start: Path | None,
     device: torch.device,
 ) -> None:
@@ -175,7 +182,7 @@ def run_trainer(
             nnunet_name, settings["configuration"], fold, TRAINER, settings["model"], device=device
         )
     trainer.identity = identity
-    trainer.classes = classes
+    trainer.classes, trainer.ages = classes, ages
     if start is not None:
         trainer.load_checkpoint(str(start))
     if device.type == "cuda":
@@ -190,6 +197,7 @@ def train_fold(
     fold: int | str,
     identity: dict,
     classes: dict[str, int],
+    ages: dict[str, float],
     device: torch.device,
     n_gpus: int = 1,
 ) -> Path:
@@ -216,12 +224,18 @@ def train_fold(
         set_aside(folder)
     else:
         print(f"{start}: training goes on from here", flush=True)
-    arguments = (nnunet_name, plans, fold, identity, classes, start)
+    arguments = (nnunet_name, plans, fold, identity, classes, ages, start)
     if n_gpus > 1:
         run_ranks(n_gpus, "nccl", run_trainer, arguments)
     else:
         run_trainer(*arguments, device)
     return folder
+
+
+def uses_age(plans: dict) -> bool:
+    """Say whether the network of a model uses the ages of cases."""
+    chosen = plans["configurations"][plans["segflow"]["configuration"]]
+    return bool(network_of(chosen["architecture"])[1].get("age"))
 
 
 def number_classes(

@@ -314,6 +314,10 @@ class Run:
         """Say whether a model tells the classes of cases and segments nothing."""
         return "classifier" in self.models[model]
 
+    def uses_age(self, model: str) -> bool:
+        """Say whether the network of a model uses the ages of cases."""
+        return bool(self.models[model]["network"]["options"].get("age"))
+
     @property
     def segmenting(self) -> list[str]:
         """The models that segment."""

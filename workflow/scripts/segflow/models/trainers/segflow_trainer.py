@@ -38,6 +38,7 @@ from segflow.models.checkpoints import (  # noqa: E402
 )
 from segflow.models.classes import (  # noqa: E402
     ClassLoss,
+    age_encoding,
     balanced,
     classes_of_patches,
     weigh_classes,
@@ -108,6 +109,7 @@ class SegflowTrainer(nnUNetTrainer):
             )
         self.identity: dict = {}
         self.classes: dict[str, int] = {}  # of the cases that have one, where classes are learnt
+        self.ages: dict[str, float] = {}  # in years, of those that have one, where ages are used
         self.last_checkpoint = self.last_announcement = time.monotonic()
         self.requested_stop: int | None = None
         self.restored: dict = {}
@@ -291,7 +293,9 @@ class SegflowTrainer(nnUNetTrainer):
         return training, validation
 
     def _say_classes(self, batch: dict) -> None:
-        """Tell the loss the class of each patch that counts."""
+        """Tell the loss the class of each patch that counts, and the network its age."""
+        if encoding := age_encoding(self._plain_network()):
+            encoding.ages = torch.tensor([self.ages.get(str(key), np.nan) for key in batch["keys"]])
         target = batch["target"]
         self.loss.known = classes_of_patches(
             batch["keys"],
