@@ -89,9 +89,13 @@ def _check(results: Path, study: dict) -> None:
         known = (ROOT / "config/published" / f"{dataset}.yaml").exists()
         if known != any(row["published"] for row in rows):
             raise RuntimeError(f"{results}: published rows of {dataset} are missing")
+        classes = results / dataset / "classification_summary.csv"
+        if classes.exists():
+            with classes.open(newline="") as file:
+                rows += csv.DictReader(file)
         ours = {row["predictor"] for row in rows if not row["published"]}
         if lacking := set(study["models"]) - ours:
-            raise RuntimeError(f"{results}: {dataset} has no metrics of {', '.join(lacking)}")
+            raise RuntimeError(f"{results}: {dataset} has no measures of {', '.join(lacking)}")
 
 
 def _cpu_seconds() -> float:
