@@ -183,7 +183,7 @@ def test_all_that_is_wrong_is_one_error_and_nothing_is_begun(raw, tmp_path, made
         f"{subject('A')}/ses-M012: the session has no T1-weighted image",
         "the session has 2 T1-weighted images",
         "2 channels, but the data set declares 1",
-        "end-of-stream marker was not reached",
+        "the gzip file is damaged",
         "age '740' is no number from 18 to 120",
         "unknown diagnosis 'dementia?'",
         f"subject '{subject('F')}' is in the table, but has no images",
