@@ -115,7 +115,10 @@ def test_spellings_of_diagnoses(raw, written, expected):
         ("ses-M012\tn/a", "no diagnosis"),
         ("ses-M012\t", "no diagnosis"),
         ("ses-M012", "no diagnosis"),
-        ("ses-M024\tAD", "the subject's sessions.tsv is missing or does not list the session"),
+        (
+            "ses-M024\tAD",
+            f"{SUBJECT}/{SUBJECT}_sessions.tsv is missing or does not list the session",
+        ),
     ],
 )
 def test_an_image_without_class_is_left_out_with_a_note(raw, line, problem):

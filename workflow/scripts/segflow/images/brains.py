@@ -28,6 +28,7 @@ HEAD_MM = 150  # from the vertex down: what is below is neck
 PITCHES = (-0.5, -0.25, 0.0, 0.25, 0.5)  # radians about the axis from ear to ear
 SCALES = (0.9, 1.0)
 BINS = 32
+SEED = 1  # of the voxels that are looked at; 0 would be the time of day
 BIAS_ITERATIONS = (30, 30, 30)
 LEAST_MM = 100  # what a head measures at least along each axis
 RAS = (-1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 1.0)  # directions, in ITK's LPS
@@ -306,7 +307,7 @@ def _optimise(
     method.SetMetricAsMattesMutualInformation(BINS)
     method.SetMetricFixedMask(fixed[1])
     method.SetMetricSamplingStrategy(method.REGULAR)
-    method.SetMetricSamplingPercentage(share)
+    method.SetMetricSamplingPercentage(share, SEED)
     method.SetInterpolator(sitk.sitkLinear)
     method.SetOptimizerAsRegularStepGradientDescent(
         1.0, 0.02, iterations, relaxationFactor=0.6, gradientMagnitudeTolerance=1e-5

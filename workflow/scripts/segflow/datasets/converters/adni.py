@@ -19,7 +19,8 @@ from segflow.datasets.sources import Catalogue
 from segflow.files.folders import visible
 
 OPTIONS = {
-    name: bids.OPTIONS[name] for name in ("sessions", "diagnoses", "ambiguous", "incomplete")
+    name: bids.OPTIONS[name]
+    for name in ("sessions", "diagnoses", "ambiguous", "missing", "incomplete")
 }
 BASELINE = "ses-M0+"
 DOWNLOADED = re.compile(r"\d{3}_S_\d{4,}")

@@ -58,6 +58,11 @@ OPTIONS: dict[str, dict] = {
         "default": [],
         "description": "diagnoses whose images are left out and listed, for they are no class",
     },
+    "missing": {
+        **_WORDS,
+        "default": [],
+        "description": "what the table writes for an unknown value, beside n/a, -1 and -4",
+    },
     "incomplete": {
         "enum": ["error", "leave_out"],
         "default": "error",
@@ -81,7 +86,7 @@ SESSION_COLUMNS = {
     "cdr": ("cdr_global", "cdr_cdglobal", "cdr"),
 }
 RANGES = {"age": (18, 120), "mmse": (0, 30), "cdr": (0, 3)}  # of adults; of the scales
-# ADNI writes -1 and -4 for what was not measured or does not apply, NACC 88.8, -4 and 99.
+# ADNI writes -1 and -4 for what was not measured or does not apply.
 MISSING = {"", "n/a", "nan", "none", "-1", "-1.0", "-4", "-4.0"}
 MEND = "mend the table"
 ADD = "add the tables; those of ADNI come from clinica convert adni-to-bids --clinical-data-only"
@@ -93,11 +98,12 @@ Session = tuple[str, str]  # the names of subject and session; that of the sessi
 
 @dataclass
 class _Tables:
-    """What the tables say: a row for each session, and the subjects that they list."""
+    """What the tables say: a row for each session, the subjects that they list, and where."""
 
     rows: dict[Session, Row] = field(default_factory=dict)
-    subjects: set[str] | None = None
     names: dict[str, str] = field(default_factory=dict)  # the table of each subject's sessions
+    subjects: set[str] | None = None
+    subjects_name: str = ""
 
 
 def find_cases(
@@ -108,6 +114,7 @@ def find_cases(
     columns: Mapping[str, str] | None = None,
     diagnoses: Mapping[str, Sequence[str]] | None = None,
     ambiguous: Sequence[str] = (),
+    missing: Sequence[str] = (),
     incomplete: str = "error",
 ) -> Catalogue:
     """Return one case for each session with a T1-weighted image and a diagnosis.
@@ -119,7 +126,7 @@ def find_cases(
     ----------
     raw : Path
         The BIDS folder. Its ``derivatives`` are not looked at.
-    sessions, baseline, table, columns, diagnoses, ambiguous, incomplete
+    sessions, baseline, table, columns, diagnoses, ambiguous, missing, incomplete
         See ``OPTIONS``.
 
     Raises
@@ -133,10 +140,12 @@ def find_cases(
         raise no_cases(raw, "sub-*/[ses-*/]anat/*_T1w.nii.gz of a BIDS folder")
     folders = _find_sessions(raw)
     firsts = _first_sessions(images.keys() | folders, baseline)
+    unknown = MISSING | {word.lower() for word in missing}
     if table:
-        tables = _read_one_table(raw, table, columns or {}, images, problems)
+        tables = _read_one_table(raw, table, columns or {}, images, unknown, problems)
     else:
-        tables = _read_bids_tables(raw, sorted({subject for subject, _ in images}), problems)
+        subjects = sorted({subject for subject, _ in images})
+        tables = _read_bids_tables(raw, subjects, unknown, problems)
     words = {name: (name.lower(), *spelled) for name, spelled in CLASSES.items()}
     if diagnoses:
         words = {name: tuple(one.lower() for one in spelled) for name, spelled in diagnoses.items()}
@@ -151,9 +160,8 @@ def find_cases(
             problems.append(
                 Problem(_name(key), "/".join(filter(None, key)), severity, text, action)
             )
-    _compare_subjects(
-        raw, {subject for subject, _ in images.keys() | folders}, tables, severity, action, problems
-    )
+    there = {subject for subject, _ in images.keys() | folders}
+    problems += _compare_subjects(there, tables, severity, action)
     cases = []
     for key in chosen:
         subject, session = key
@@ -165,7 +173,7 @@ def find_cases(
             problems.append(Problem(name, file, severity, text, action))
             continue
         row = tables.rows.get(key)
-        label = _diagnosis(name, file, row, words, left_out, problems)
+        label = _diagnosis(name, file, tables.names[subject], row, words, left_out, problems)
         if not label:
             continue
         where = tables.names[subject]
@@ -252,13 +260,15 @@ def _name(key: Session) -> str:
     return "_".join(filter(None, key))
 
 
-def _read_bids_tables(raw: Path, subjects: list[str], problems: list[Problem]) -> _Tables:
+def _read_bids_tables(
+    raw: Path, subjects: list[str], missing: set[str], problems: list[Problem]
+) -> _Tables:
     """Read ``participants.tsv`` and the table of each subject's sessions."""
-    tables = _Tables()
     path = raw / "participants.tsv"
+    tables = _Tables(subjects_name=path.name)
     sexes = {}
     if path.is_file():
-        rows = _read_table(raw, path, SUBJECT_COLUMNS, ("subject",), problems)
+        rows = _read_table(raw, path, SUBJECT_COLUMNS, ("subject",), missing, problems)
         sexes = {row["subject"]: row["sex"] for row in rows}
         tables.subjects = set(sexes) if rows else None
     else:
@@ -268,7 +278,9 @@ def _read_bids_tables(raw: Path, subjects: list[str], problems: list[Problem]) -
         tables.names[subject] = str(path.relative_to(raw))
         if not path.is_file():
             continue
-        for row in _read_table(raw, path, SESSION_COLUMNS, ("session", "diagnosis"), problems):
+        for row in _read_table(
+            raw, path, SESSION_COLUMNS, ("session", "diagnosis"), missing, problems
+        ):
             _add(tables, (subject, row["session"]), row | {"sex": sexes.get(subject, "")}, problems)
     return tables
 
@@ -278,6 +290,7 @@ def _read_one_table(
     table: str,
     columns: Mapping[str, str],
     images: Iterable[Session],
+    missing: set[str],
     problems: list[Problem],
 ) -> _Tables:
     """Read one table of all subjects, whose columns are named."""
@@ -290,11 +303,14 @@ def _read_one_table(
             f"{', '.join(FACTS)}"
         )
     spelled = {fact: (column.lower(),) for fact, column in columns.items()}
-    tables = _Tables(subjects=set())
+    tables = _Tables(subjects=set(), subjects_name=table)
     known: dict[str, dict[str, str]] = {}
     for subject, session in images:
         known.setdefault(_plain(subject), {"": subject})[_plain(session) or "_"] = session
-    for row in _read_table(raw, path, spelled, tuple(columns), problems):
+    rows = _read_table(raw, path, spelled, tuple(columns), missing, problems)
+    if not rows:
+        tables.subjects = None  # which is wrong by itself
+    for row in rows:
         full = dict.fromkeys(FACTS, "") | row
         own = known.get(_plain(full["subject"]))
         if own is None:
@@ -330,32 +346,27 @@ def _add(tables: _Tables, key: Session, row: Row, problems: list[Problem]) -> No
 
 
 def _compare_subjects(
-    raw: Path,
-    there: set[str],
-    tables: _Tables,
-    severity: str,
-    action: str,
-    problems: list[Problem],
-) -> None:
+    there: set[str], tables: _Tables, severity: str, action: str
+) -> list[Problem]:
     """Report subjects that only the table or only the folder has."""
     if tables.subjects is None:
-        return
-    where = (
-        next(iter(tables.names.values()), "")
-        if not (raw / "participants.tsv").is_file()
-        else ("participants.tsv")
-    )
-    for subject in sorted(tables.subjects - there):
-        text = f"subject {subject!r} is in the table, but has no images"
-        problems.append(Problem(subject, where, severity, text, action))
-    for subject in sorted(there - tables.subjects):
-        text = "the subject has a folder, but no row in the table"
-        problems.append(Problem(subject, where, severity, text, action))
+        return []
+    only_listed = "subject {!r} is in the table, but has no images"
+    only_there = "the subject has a folder, but no row in the table"
+    return [
+        Problem(subject, tables.subjects_name, severity, text.format(subject), action)
+        for subjects, text in (
+            (tables.subjects - there, only_listed),
+            (there - tables.subjects, only_there),
+        )
+        for subject in sorted(subjects)
+    ]
 
 
 def _diagnosis(
     name: str,
     file: str,
+    table: str,
     row: Row | None,
     words: Mapping[str, Sequence[str]],
     left_out: set[str],
@@ -367,7 +378,7 @@ def _diagnosis(
         return found
     severity, action = "note", "left the image out"
     if row is None:
-        text = "the subject's sessions.tsv is missing or does not list the session"
+        text = f"{table} is missing or does not list the session"
     elif not written:
         text = "no diagnosis"
     elif written.lower() in left_out:
@@ -416,6 +427,7 @@ def _read_table(
     path: Path,
     columns: Mapping[str, tuple[str, ...]],
     needed: tuple[str, ...],
+    missing: set[str],
     problems: list[Problem],
 ) -> list[dict[str, str]]:
     """Read some columns of a table; what is missing is empty.
@@ -444,10 +456,12 @@ def _read_table(
     if lacking:
         return []
     return [
-        {column: _cell(line, place) for column, place in places.items()} for line in lines if line
+        {column: _cell(line, place, missing) for column, place in places.items()}
+        for line in lines
+        if line
     ]
 
 
-def _cell(line: list[str], place: int | None) -> str:
+def _cell(line: list[str], place: int | None, missing: set[str]) -> str:
     text = line[place].strip() if place is not None and place < len(line) else ""
-    return "" if text.lower() in MISSING else text
+    return "" if text.lower() in missing else text
