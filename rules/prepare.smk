@@ -91,9 +91,9 @@ rule normalise_brain:
     priority: 110
     conda:
         "../envs/segflow.yaml"
-    threads: workflow.cores or 16
+    threads: 8
     resources:
-        mem_mb=mem_mb(8000),
+        mem_mb=mem_mb(12000),
         runtime=minutes(1440),
     params:
         code=code_key("normalise_brain"),

@@ -10,7 +10,9 @@ from segflow.datasets.sources import find_cases, record_sources
 from segflow.files.cases import write_rows
 from segflow.files.content import file_sha256, write_json
 from segflow.jobs.logs import logged
+from segflow.jobs.workers import count_workers
 
+CASE_MB = 1500  # of a head of 1 mm
 ADVICE = "a case that cannot be mended is left out by `exclude` in the data set's description"
 
 
@@ -56,7 +58,9 @@ if __name__ == "__main__":
             rule=snakemake.params.rule,
             state=snakemake.params.state,
             folder=Path(snakemake.params.folder),
-            workers=snakemake.threads,
+            workers=count_workers(
+                snakemake.threads, snakemake.resources.mem_mb, CASE_MB, snakemake.threads
+            ),
             table=Path(snakemake.output.table),
             sources=Path(snakemake.output.sources),
             problems=Path(snakemake.params.problems),

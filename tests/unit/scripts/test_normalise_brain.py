@@ -162,6 +162,21 @@ def test_a_failed_registration_is_flagged_and_does_not_go_on(raw, tmp_path, made
     assert text in problems
 
 
+def test_a_head_that_cannot_be_registered_is_left_out(raw, tmp_path, made, monkeypatch):
+    def refuse(array, grid, options):
+        made.append(0.0)
+        if len(made) == 1:
+            raise ValueError("cannot be registered to the template (no voxel)")
+        return stand_in(array, grid, options)
+
+    stand_in = normalisation.normalise_brain
+    monkeypatch.setattr(normalisation, "normalise_brain", refuse)
+    rows = normalise(raw, tmp_path)
+    assert len(rows) == 5
+    problems = (tmp_path / "results/problems.csv").read_text()
+    assert "cannot be registered to the template (no voxel)" in problems
+
+
 def test_all_that_is_wrong_is_one_error_and_nothing_is_begun(raw, tmp_path, made):
     image_of(raw, "A", 12).unlink()
     shutil.copy(

@@ -90,7 +90,7 @@ def normalise_cases(
     rows : list of dict
         ``COLUMNS`` of each case that could be normalised, sorted.
     problems : list of Problem
-        Errors of those that could not.
+        What is wrong with those that could not.
     """
     ledger = Ledger(target.brains)
     known = {source.case: source for source in sources}
@@ -135,7 +135,7 @@ def read_normalised(
         try:
             brain = normalise_brain(volume.array[0], volume.grid, options)
         except ValueError as error:
-            report.error(source.images[0], error)
+            _report_failure(source, target, report, str(error))
             return None
         found = Normalised(Volume(brain.image[None], brain.grid), brain.mask, brain.score)
     if found.score < options["least_score"]:
@@ -143,12 +143,17 @@ def read_normalised(
             f"its registration failed: correlation {found.score:.2f} with the template, at least "
             f"{options['least_score']:g} is needed"
         )
-        severity, action = "error", FAILED
-        if options["failed"] == "leave_out":
-            severity, action = "note", f"left out; {FAILED}"
-        report.add(severity, source.images[0], text, action)
+        _report_failure(source, target, report, text)
         return None
     return found
+
+
+def _report_failure(source: SourceCase, target: Target, report: Report, text: str) -> None:
+    """Report a failed registration, as an error or as a case that is left out."""
+    if target.reading["brain"]["failed"] == "leave_out":
+        report.add("note", source.images[0], text, f"left out; {FAILED}")
+    else:
+        report.add("error", source.images[0], text, FAILED)
 
 
 def _check(source: SourceCase, target: Target) -> tuple[str, list[Problem]]:
@@ -176,7 +181,7 @@ def _normalise(source: SourceCase, target: Target) -> tuple[list[Path], dict] | 
     try:
         brain = normalise_brain(volume.array[0], volume.grid, target.reading["brain"])
     except ValueError as error:
-        report.error(source.images[0], error)
+        _report_failure(source, target, report, str(error))
         return report.problems[-1]
     files = [target.brains / f"{source.case}{end}" for end in (SUFFIX, f"_mask{SUFFIX}", ".png")]
     write_image(files[0], brain.image, brain.grid)

@@ -124,16 +124,21 @@ def normalise_brain(array: np.ndarray, grid: Grid, options: Mapping) -> Brain:
     Raises
     ------
     ValueError
-        If the image is none of a head: too small, or of one value.
+        If the image is none of a head: too small, of one value, or nowhere like the template.
     """
     check_head(array, grid)
     template = load_template()
     # Values may be negative and of any scale; registration and bias field want neither.
-    head = to_sitk((array - array.min()).astype(np.float32), grid)
-    pose = register(head, template)
-    mask = sitk.Resample(template.mask, head, pose.GetInverse(), sitk.sitkNearestNeighbor)
+    values = array.astype(np.float32)
+    head = to_sitk(values - values.min(), grid)
+    try:
+        pose = register(head, template)
+        mask = sitk.Resample(template.mask, head, pose.GetInverse(), sitk.sitkNearestNeighbor)
+        corrected = correct_bias(head, mask)
+    except RuntimeError as error:  # no voxel of the head where the template's brain is
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise ValueError(f"cannot be registered to the template ({reason})") from None
     target = cut_grid(template, options["spacing_mm"], options["margin_mm"])
-    corrected = correct_bias(head, mask)
     brain = sitk.Resample(corrected, target, pose, sitk.sitkBSpline)
     inside = sitk.Resample(template.mask, target, sitk.Transform(), sitk.sitkNearestNeighbor)
     kept = sitk.GetArrayFromImage(inside) > 0
