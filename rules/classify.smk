@@ -2,7 +2,7 @@
 
 In: `classes/fold_{fold}_{split}.csv` of each member that tells classes, whatever makes it. Out:
 `classification.csv` of each predictor that tells classes, and such members as need no network: the
-baselines, and classifiers that are fitted to features of predicted lesions.
+baselines, and classifiers that are fitted to features of predicted lesions or of brains.
 """
 
 
@@ -85,6 +85,29 @@ rule measure_features:
         raw=nnunet_raw,
     script:
         "../workflow/scripts/measure_features.py"
+
+
+rule measure_regions:
+    """Measure fluid, grey and white matter in regions of normalised brains."""
+    input:
+        cases="<results>/{dataset}/cases.csv",
+    output:
+        table="<results>/{dataset}/region_volumes.csv",
+    log:
+        "<logs>/{dataset}/measure_regions.log",
+    benchmark:
+        "<benchmarks>/{dataset}/measure_regions.tsv"
+    conda:
+        "../envs/segflow.yaml"
+    threads: 8
+    resources:
+        mem_mb=mem_mb(8000),
+        runtime=minutes(120),
+    params:
+        code=code_key("measure_regions"),
+        raw=nnunet_raw,
+    script:
+        "../workflow/scripts/measure_regions.py"
 
 
 rule classify_by_features:

@@ -119,6 +119,30 @@ def distance_penalty_mm(wildcards) -> float | None:
     return RUN.datasets[wildcards.dataset].get("distance_penalty_mm")
 
 
+def brains_folder(wildcards) -> str:
+    """Return the folder of a data set's normalised brains."""
+    return f"{RESULTS}/{wildcards.dataset}/brains"
+
+
+def brains_state(wildcards) -> str:
+    """Return a key of the raw files of all cases, whose brains are normalised together."""
+    described, rule = RUN.datasets[wildcards.dataset], RUN.part_rule(wildcards.dataset)
+    record = Path(RESULTS, wildcards.dataset, "brains_sources.json")
+    return state_of_part(described, RUN.raw_folder(wildcards.dataset), rule, "all", record)
+
+
+def normalised_brains(wildcards) -> str | list:
+    """Return the table of normalised brains of a data set that asks for them."""
+    wanted = "brain" in RUN.datasets[wildcards.dataset]["reading"]
+    return "<results>/{dataset}/brains.csv" if wanted else []
+
+
+def made_of_download(wildcards) -> str | list:
+    """Return the record of a raw folder that is made of a download."""
+    wanted = wildcards.dataset in config["raw_downloads"]
+    return "<results>/{dataset}/bids.json" if wanted else []
+
+
 def near_duplicates(wildcards) -> str | list:
     """Return the table of near-duplicates of a data set that asks for it."""
     wanted = "near_duplicates" in RUN.datasets[wildcards.dataset]
@@ -178,7 +202,10 @@ def class_tables(split: str):
 
 def measured_features(wildcards) -> list[str]:
     """Return the features that a classifier is fitted to, and those of the cases to tell."""
-    predictor = config["feature_classifiers"][wildcards.feature_classifier]["predictor"]
+    wanted = config["feature_classifiers"][wildcards.feature_classifier]
+    if wanted["features"] == "regions":
+        return [f"<results>/{wildcards.dataset}/region_volumes.csv"]
+    predictor = wanted["predictor"]
     splits = ["val"] if wildcards.split == "val" else ["val", "test"]
     return collect(f"<results>/{{{{dataset}}}}/{predictor}/features_{{split}}.csv", split=splits)
 

@@ -46,6 +46,99 @@ rule find_near_duplicates:
         "../workflow/scripts/find_near_duplicates.py"
 
 
+rule convert_adni_to_bids:
+    """Let Clinica, in an environment of its own, make the raw folder of a download of ADNI."""
+    output:
+        record="<results>/{dataset}/bids.json",
+    log:
+        "<logs>/{dataset}/convert_adni_to_bids.log",
+    benchmark:
+        "<benchmarks>/{dataset}/convert_adni_to_bids.tsv"
+    priority: 120
+    conda:
+        "../envs/clinica.yaml"
+    resources:
+        mem_mb=mem_mb(8000),
+        runtime=minutes(1440),
+    params:
+        code=code_key("convert_adni_to_bids"),
+        images=lambda wildcards: config["raw_downloads"][wildcards.dataset]["images"],
+        clinical=lambda wildcards: config["raw_downloads"][wildcards.dataset]["clinical"],
+        bids=lambda wildcards, output: str(RUN.raw_folder(wildcards.dataset)),
+    script:
+        "../workflow/scripts/convert_adni_to_bids.py"
+
+
+rule normalise_brain:
+    """Bring each head into template space, cut out the brain and score the registration.
+
+    A case is done again only if its file or the way it is done changes.
+    """
+    input:
+        bids=made_of_download,
+    output:
+        table=report(
+            "<results>/{dataset}/brains.csv",
+            caption="../workflow/report/brains.rst",
+            category="5. Data",
+            labels={"data set": "{dataset}", "table": "registration of the brains"},
+        ),
+        sources="<results>/{dataset}/brains_sources.json",
+    log:
+        "<logs>/{dataset}/normalise_brain.log",
+    benchmark:
+        "<benchmarks>/{dataset}/normalise_brain.tsv"
+    priority: 110
+    conda:
+        "../envs/segflow.yaml"
+    threads: 8
+    resources:
+        mem_mb=mem_mb(12000),
+        runtime=minutes(1440),
+    params:
+        code=code_key("normalise_brain"),
+        converter=converter_key,
+        state=brains_state,
+        converted=lambda wildcards: RUN.converted(wildcards.dataset),
+        raw=lambda wildcards, output: str(RUN.raw_folder(wildcards.dataset)),
+        dataset=lambda wildcards, output: RUN.datasets[wildcards.dataset],
+        rule=lambda wildcards: RUN.part_rule(wildcards.dataset),
+        folder=brains_folder,
+        problems=lambda wildcards: f"{RESULTS}/{wildcards.dataset}/problems.csv",
+    script:
+        "../workflow/scripts/normalise_brain.py"
+
+
+rule plot_brains:
+    """Show the brains that agree least with the template, and the scores of all."""
+    input:
+        table="<results>/{dataset}/brains.csv",
+    output:
+        figure=report(
+            "<results>/{dataset}/brains.png",
+            caption="../workflow/report/brains_figure.rst",
+            category="5. Data",
+            labels={"data set": "{dataset}", "table": "normalised brains, picture"},
+        ),
+    log:
+        "<logs>/{dataset}/plot_brains.log",
+    benchmark:
+        "<benchmarks>/{dataset}/plot_brains.tsv"
+    conda:
+        "../envs/segflow.yaml"
+    resources:
+        mem_mb=mem_mb(4000),
+        runtime=minutes(30),
+    params:
+        code=code_key("plot_brains"),
+        folder=brains_folder,
+        least_score=lambda wildcards: RUN.datasets[wildcards.dataset]["reading"]["brain"][
+            "least_score"
+        ],
+    script:
+        "../workflow/scripts/plot_brains.py"
+
+
 rule convert_dataset:
     """Check the published files of one part and bring them into nnU-Net's raw layout.
 
@@ -54,6 +147,7 @@ rule convert_dataset:
     """
     input:
         pairs=near_duplicates,
+        brains=normalised_brains,
     output:
         cases="<results>/{dataset}/cases/{part}.csv",
         sources="<results>/{dataset}/cases/{part}_sources.json",
@@ -77,6 +171,7 @@ rule convert_dataset:
         dataset=lambda wildcards, output: RUN.datasets[wildcards.dataset],
         rule=lambda wildcards: RUN.part_rule(wildcards.dataset),
         folder=nnunet_raw,
+        brains=brains_folder,
         problems=lambda wildcards: f"{RESULTS}/{wildcards.dataset}/problems.csv",
     script:
         "../workflow/scripts/convert_dataset.py"
@@ -194,6 +289,8 @@ rule make_splits:
         n_folds=config["n_folds"],
         seed=config["seed"],
         published=lambda wildcards: RUN.part_rule(wildcards.dataset)["published"],
+        baseline=lambda wildcards: RUN.datasets[wildcards.dataset].get("evaluated_visits")
+        == "baseline",
         results=results_folder,
         nnunet_name=nnunet_name,
     script:
@@ -226,3 +323,31 @@ rule describe_splits:
         labels=lambda wildcards: RUN.datasets[wildcards.dataset].get("labels", {}),
     script:
         "../workflow/scripts/describe_splits.py"
+
+
+rule describe_cohort:
+    """Compare age, sex and scores between the classes and parts of a data set."""
+    input:
+        cases="<results>/{dataset}/cases.csv",
+        splits="<results>/{dataset}/splits.json",
+    output:
+        table=report(
+            "<results>/{dataset}/cohort.csv",
+            caption="../workflow/report/cohort.rst",
+            category="5. Data",
+            labels={"data set": "{dataset}", "table": "age, sex and scores"},
+        ),
+    log:
+        "<logs>/{dataset}/describe_cohort.log",
+    benchmark:
+        "<benchmarks>/{dataset}/describe_cohort.tsv"
+    conda:
+        "../envs/segflow.yaml"
+    resources:
+        mem_mb=mem_mb(1000),
+        runtime=minutes(10),
+    params:
+        code=code_key("describe_cohort"),
+        classes=class_names,
+    script:
+        "../workflow/scripts/describe_cohort.py"

@@ -17,7 +17,7 @@ import pytest
 import SimpleITK as sitk
 from PIL import Image, PngImagePlugin
 
-from conversion import convert, describe, gather
+from conversion import convert, describe, gather, without_brain
 from dicom_files import write_series
 from inbreast import PLANTED, make_inbreast
 from make_splits import main as make_splits
@@ -315,7 +315,7 @@ def test_further_columns_and_keys_of_tables_stay_outside(tmp_path):
     image = next(raw.rglob("*_T1w.nii.gz"))
     sidecar = {"PatientName": NAME, "PatientID": NUMBER, "AcquisitionDateTime": DAY}
     image.with_name(image.name.replace(".nii.gz", ".json")).write_text(json.dumps(sidecar))
-    run(raw, describe("adni"), tmp_path)
+    run(raw, without_brain(describe("adni")), tmp_path)
     check_outputs(tmp_path, raw, SECRETS)
 
 

@@ -25,6 +25,12 @@ def _descriptions() -> dict[str, dict]:
     return load_descriptions("dataset")
 
 
+def without_brain(dataset: dict) -> dict:
+    """Return the description of a data set whose images are converted as they are."""
+    kept = {key: value for key, value in dataset.items() if key not in ("task", "labels")}
+    return kept | {"reading": {k: v for k, v in dataset["reading"].items() if k != "brain"}}
+
+
 def convert(
     raw: Path,
     dataset: dict,

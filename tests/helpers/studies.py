@@ -5,6 +5,7 @@ from pathlib import Path
 
 from inbreast import make_inbreast
 from layouts import LAYOUTS, copy_busi
+from made_cohort import make_cohort
 from project import ROOT
 
 STUDIES = {path.stem: path for path in sorted((ROOT / "config/studies").glob("*.yaml"))}
@@ -13,6 +14,7 @@ BUSI = {"benign": 20, "malignant": 22, "normal": 14}
 # Mammograms must be large enough for a hundred erosions of the breast.
 MAKERS = {
     **LAYOUTS,
+    "adni": lambda folder: make_cohort(folder, each=5, visits=(0, 12), spacing_mm=4),
     "busi": lambda folder: copy_busi(folder, BUSI),
     "inbreast": lambda folder: make_inbreast(folder, n_patients=8, size=(1024, 768)),
 }

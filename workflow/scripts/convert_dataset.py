@@ -9,6 +9,7 @@ from segflow.datasets.conversion import (
     missing_labels,
     note_orientations,
     remove_other_cases,
+    target_of,
 )
 from segflow.datasets.leaks import contradictions, find_copies
 from segflow.datasets.near_duplicates import group_pairs, read_pairs
@@ -20,11 +21,9 @@ from segflow.datasets.problems import (
     table_of_part,
     write_problems,
 )
-from segflow.datasets.reading import Target
 from segflow.datasets.sources import find_cases, record_sources
 from segflow.files.cases import write_cases
 from segflow.files.content import file_sha256, write_json
-from segflow.files.labels import foreground_values, ignored_value
 from segflow.jobs.logs import logged
 
 ADVICE = "a case that cannot be mended is left out by `exclude` in the data set's description"
@@ -42,6 +41,7 @@ def main(
     cases: Path,
     problems: Path,
     sources: Path,
+    brains: Path | None = None,
 ) -> None:
     """Convert the cases of `part` below `raw` into `folder` and write the tables.
 
@@ -60,17 +60,10 @@ def main(
     if rule["published"]:
         assigned = [replace(case, published_split=case.split) for case in assigned]
     chosen = [case for case in assigned if (case.split == "test") == (part == "test")]
-    labels = dataset.get("labels", {})
-    target = Target(
-        raw=raw,
-        folder=folder,
-        n_channels=len(dataset["channels"]),
-        labels=frozenset({0, *foreground_values(labels), ignored_value(labels) or 0}),
-        reading=dataset["reading"],
-    )
+    target = target_of(dataset, raw, folder, brains)
     converted, reported, sha256 = convert_cases(chosen, target, workers)
     if part == "train" and not any(problem.severity == "error" for problem in reported):
-        reported += missing_labels(converted, labels)
+        reported += missing_labels(converted, dataset.get("labels", {}))
     reported += note_orientations(converted, dataset["reading"]["orientation"])
     reported += find_copies(converted, rule["published"]) + contradictions(converted, duplicates)
     # What was found before the files were read is listed once, with the training cases.
@@ -106,4 +99,5 @@ if __name__ == "__main__":
             cases=Path(snakemake.output.cases),
             problems=Path(snakemake.params.problems),
             sources=Path(snakemake.output.sources),
+            brains=Path(snakemake.params.brains) if snakemake.input.brains else None,
         )

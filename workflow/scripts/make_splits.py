@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from segflow.datasets.folds import check_folds, make_folds, published_folds
+from segflow.datasets.folds import baseline_only, check_folds, make_folds, published_folds
 from segflow.files.cases import read_cases
 from segflow.files.content import read_json, write_json
 from segflow.jobs.logs import logged
@@ -16,8 +16,12 @@ def main(
     seed: int,
     splits: Path,
     nnunet_splits: Path,
+    baseline: bool = False,
 ) -> None:
-    """Make folds of `cases`, or take those given or published; check them and write them twice."""
+    """Make folds of `cases`, or take those given or published; check them and write them twice.
+
+    With `baseline` folds that are made validate first visits only.
+    """
     training = read_cases(cases)
     folds = published_folds(training) if published and not given else []
     leaky = bool(folds)  # its leaks were reported with the cases
@@ -25,7 +29,9 @@ def main(
         folds = read_json(given)
     elif not folds:
         folds = make_folds(training, n_folds, seed)
-    check_folds(folds, training, n_folds, str(given or splits), leaky)
+    if baseline and not given:
+        folds = baseline_only(folds, training)
+    check_folds(folds, training, n_folds, str(given or splits), leaky, baseline)
     write_json(nnunet_splits, folds)
     write_json(splits, folds)
 
@@ -37,6 +43,7 @@ if __name__ == "__main__":
             cases=Path(snakemake.input.cases),
             given=Path(snakemake.input.given) if snakemake.input.given else None,
             published=snakemake.params.published,
+            baseline=snakemake.params.baseline,
             n_folds=snakemake.params.n_folds,
             seed=snakemake.params.seed,
             splits=Path(snakemake.output.splits),

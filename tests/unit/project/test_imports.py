@@ -19,6 +19,7 @@ ALLOWED = {
     "find_near_duplicates": {"matplotlib"},
     "plan_experiment": {"nnunetv2"},
     "plot_augmentation": {"matplotlib", "torch"},
+    "plot_brains": {"matplotlib"},
     "plot_case_comparison": {"matplotlib", "pandas"},
     "plot_cases": {"matplotlib", "pandas"},
     "plot_classification": {"matplotlib", "pandas", "sklearn", "statsmodels"},

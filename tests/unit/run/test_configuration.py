@@ -5,8 +5,8 @@ import pytest
 import yaml
 
 from segflow.run.configuration import Run
-from segflow.run.descriptions import load_descriptions
-from segflow.run.schemas import PROJECT
+from segflow.run.descriptions import check_dataset, load_descriptions
+from segflow.run.schemas import PROJECT, check, read_yaml
 
 
 def configuration(**changes):
@@ -59,13 +59,28 @@ NEW = {"folder": "in", "output": "out", "dataset": "hippocampus", "predictor": "
         ({"select": {"folds": [7]}}, r"select\.folds: fold 7 does not exist"),
         ({"select": {"datasets": ["brain"]}}, r"select\.datasets: unknown name 'brain'"),
         ({"select": {"models": ["nnunet_2d"]}}, r"select\.models: unknown name 'nnunet_2d'"),
+        ({"raw_folders": {"brain": "x"}}, r"raw_folders: unknown name 'brain'"),
+        ({"splits": {"brain": "x"}}, r"splits: unknown name 'brain'"),
         (
-            {"raw_folders": {"brain": "x"}},
-            r"raw_folders, splits and published_splits: unknown name 'brain'",
+            {"raw_downloads": {"hippocampus": {"images": "x", "clinical": "y"}}},
+            r"raw_downloads\.hippocampus: only ADNI is converted, .* has 'msd'",
         ),
         (
-            {"splits": {"brain": "x"}},
-            r"raw_folders, splits and published_splits: unknown name 'brain'",
+            {"datasets": ["adni"], "raw_downloads": {"adni": {"images": "no", "clinical": "no"}}},
+            r"raw_downloads\.adni\.images: no: no such folder",
+        ),
+        (
+            {"feature_classifiers": {"r": {"method": "logistic_regression"}}},
+            r"feature_classifiers\.r\.predictor: is required",
+        ),
+        (
+            {
+                "datasets": ["busi"],
+                "feature_classifiers": {
+                    "r": {"method": "logistic_regression", "features": "regions"}
+                },
+            },
+            r"feature_classifiers\.r\.features: regions need task: classification in .*busi",
         ),
         (
             {"ensembles": {"unet_2d_quick": ENSEMBLE}},
@@ -98,8 +113,34 @@ NEW = {"folder": "in", "output": "out", "dataset": "hippocampus", "predictor": "
     ],
 )
 def test_an_impossible_configuration_is_refused(changes, message):
-    with pytest.raises(ValueError, match=f"^configuration: .*{message}"):
+    with pytest.raises((ValueError, FileNotFoundError), match=f"^configuration: .*{message}"):
         Run(configuration(**changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"task": "segmentation"}, "task: classification and reading.brain go together"),
+        ({"reading": {}}, "task: classification and reading.brain go together"),
+        ({"classes": ["AD"]}, r"classes: classification needs two or more, found \['AD'\]"),
+        ({"labels": {"background": 0, "head": 1}}, r"labels \{'background': 0, 'brain': 1\}"),
+        ({"channels": ["T1", "T2"]}, "reading.brain needs one channel"),
+    ],
+)
+def test_a_data_set_of_classification_has_classes_and_a_brain(changes, message):
+    described = read_yaml(PROJECT / "config/datasets/adni.yaml", "adni.yaml") | changes
+    with pytest.raises(ValueError, match=message):
+        check_dataset(check(described, "dataset", "adni.yaml"), "adni.yaml")
+
+
+def test_every_title_says_that_a_split_leaks():
+    regions = {"r": {"method": "logistic_regression", "features": "regions"}}
+    by_session = {"datasets": ["adni_by_session"], "n_folds": 2, "feature_classifiers": regions}
+    run = Run(configuration(**by_session, published_splits=["adni_by_session"]))
+    titles = [run.title(name) for name in run.predictors | run.classifiers]
+    assert len(titles) == 5  # two models, the regions, two baselines
+    assert all(title.endswith(", on a split that leaks") for title in titles)
+    assert not Run(configuration(**by_session)).leaks
 
 
 def test_weights_default_to_one():

@@ -58,6 +58,7 @@ def test_a_case_is_an_image_with_the_diagnosis_of_its_session(raw):
     assert [case.class_label for case in catalogue.cases] == ["MCI", "AD"]
     assert [case.follow_up for case in catalogue.cases] == [False, True]
     expected = {"session": "ses-M012", "sex": "M", "age": "75.3", "mmse": "23.0", "cdr": "1.0"}
+    expected |= {"visit": "follow-up", "age_group": "70-79"}
     assert second.covariates == expected
 
 
@@ -114,8 +115,10 @@ def test_spellings_of_diagnoses(raw, written, expected):
         ("ses-M012\tn/a", "no diagnosis"),
         ("ses-M012\t", "no diagnosis"),
         ("ses-M012", "no diagnosis"),
-        ("ses-M012\tFTD", "the session has the unknown diagnosis 'FTD'"),
-        ("ses-M024\tAD", "the subject's sessions.tsv is missing or does not list the session"),
+        (
+            "ses-M024\tAD",
+            f"{SUBJECT}/{SUBJECT}_sessions.tsv is missing or does not list the session",
+        ),
     ],
 )
 def test_an_image_without_class_is_left_out_with_a_note(raw, line, problem):
@@ -130,14 +133,14 @@ def test_an_image_without_class_is_left_out_with_a_note(raw, line, problem):
 @pytest.mark.parametrize(
     ("header", "expected"),
     [
-        ("session_id\tdiagnosis\tage\tMMSE\tcdr_global", ("1", "2", "3")),
-        ("session_id\tdiagnosis\tage\tMMS\tcdr_cdglobal", ("1", "2", "3")),
-        ("Session_ID\tDX\tAge\tmmse\tCDR", ("1", "2", "3")),
+        ("session_id\tdiagnosis\tage\tMMSE\tcdr_global", ("71", "2", "3")),
+        ("session_id\tdiagnosis\tage\tMMS\tcdr_cdglobal", ("71", "2", "3")),
+        ("Session_ID\tDX\tAge\tmmse\tCDR", ("71", "2", "3")),
         ("session_id\tdiagnosis\tage_bl\tMoCA\tcdr_sb", ("", "", "")),
     ],
 )
 def test_spellings_of_columns(raw, header, expected):
-    write_sessions(raw, header, "ses-M000\tCN\t1\t2\t3")
+    write_sessions(raw, header, "ses-M000\tCN\t71\t2\t3")
     (case,) = find_cases(raw).cases
     assert tuple(case.covariates[name] for name in ("age", "mmse", "cdr")) == expected
 
@@ -150,12 +153,21 @@ def test_a_score_that_is_missing_is_empty(raw, written):
     assert not any("mmse" in text for text in words(catalogue, "note"))
 
 
-@pytest.mark.parametrize("written", ["old", "-74.3"])
-def test_a_score_that_is_no_number_is_empty_with_a_note(raw, written):
-    write_sessions(raw, "session_id\tdiagnosis\tage", f"ses-M000\tCN\t{written}")
-    catalogue = find_cases(raw)
-    assert catalogue.cases[0].covariates["age"] == ""
-    assert f"age '{written}' is no number of 0 or more" in words(catalogue, "note")
+@pytest.mark.parametrize(
+    ("column", "written", "limits"),
+    [
+        ("age", "old", "18 to 120"),
+        ("age", "-74.3", "18 to 120"),
+        ("age", "743", "18 to 120"),
+        ("age", "7", "18 to 120"),
+        ("MMSE", "31", "0 to 30"),
+        ("cdr", "5", "0 to 3"),
+    ],
+)
+def test_a_score_that_cannot_be_is_an_error(raw, column, written, limits):
+    write_sessions(raw, f"session_id\tdiagnosis\t{column}", f"ses-M000\tCN\t{written}")
+    (error,) = words(find_cases(raw), "error")
+    assert error == f"{column.lower()} {written!r} is no number from {limits}"
 
 
 @pytest.mark.parametrize(("written", "sex"), [("M", "M"), ("Female", "F"), ("n/a", ""), ("?", "")])
@@ -171,16 +183,53 @@ def test_a_missing_table_of_participants_is_noted(raw):
     assert [problem.file for problem in catalogue.problems] == ["participants.tsv"]
 
 
-def test_of_several_images_of_a_session_the_first_is_taken(raw):
+@pytest.mark.parametrize(("incomplete", "severity"), [("error", "error"), ("leave_out", "note")])
+def test_several_images_of_a_session_are_ambiguous(raw, incomplete, severity):
     shutil.rmtree(raw / SUBJECT / "ses-M012")
     (raw / SUBJECT / "ses-M000/anat" / f"{SUBJECT}_ses-M000_T1w.nii.gz").unlink()
-    for run in (2, 1, 3):
+    for run in (2, 1):
         place(raw, f"{SUBJECT}_ses-M000_run-0{run}_T1w.nii.gz")
     place(raw, f"{SUBJECT}_ses-M000_acq-GRAPPA_T2w.nii.gz")
-    catalogue = find_cases(raw)
-    (case,) = catalogue.cases
-    assert case.images[0].name == f"{SUBJECT}_ses-M000_run-01_T1w.nii.gz"
-    assert "the session has 3 T1-weighted images" in words(catalogue, "note")
+    catalogue = find_cases(raw, incomplete=incomplete)
+    assert catalogue.cases == []
+    names = [f"{SUBJECT}_ses-M000_run-0{run}_T1w.nii.gz" for run in (1, 2)]
+    assert f"the session has 2 T1-weighted images ({', '.join(names)})" in words(
+        catalogue, severity
+    )
+
+
+@pytest.mark.parametrize(("incomplete", "severity"), [("error", "error"), ("leave_out", "note")])
+def test_what_is_missing_is_listed_in_one_list(raw, incomplete, severity):
+    (raw / SUBJECT / "ses-M024" / "pet").mkdir(parents=True)
+    (raw / "sub-ADNI002S0777" / "ses-M000").mkdir(parents=True)
+    (raw / "participants.tsv").write_text(
+        f"participant_id\tsex\n{SUBJECT}\tM\nsub-ADNI002S0999\tF\n"
+    )
+    catalogue = find_cases(raw, incomplete=incomplete)
+    assert len(catalogue.cases) == 2
+    assert words(catalogue, severity)[:4] == [
+        "the session has no T1-weighted image",
+        "the session has no T1-weighted image",
+        "subject 'sub-ADNI002S0999' is in the table, but has no images",
+        "the subject has a folder, but no row in the table",
+    ]
+
+
+def test_an_unknown_diagnosis_is_an_error_and_an_ambiguous_one_left_out(raw):
+    write_sessions(raw, "session_id\tdiagnosis", "ses-M000\tMCI", "ses-M012\tFTD")
+    (error,) = (p for p in find_cases(raw).problems if p.severity == "error")
+    assert error.problem == "the session has the unknown diagnosis 'FTD'"
+    assert "options.ambiguous" in error.action
+    catalogue = find_cases(raw, ambiguous=["ftd"])
+    assert [case.class_label for case in catalogue.cases] == ["MCI"]
+    assert words(catalogue, "note") == ["the session has the ambiguous diagnosis 'FTD'"]
+    mapped = find_cases(raw, diagnoses={"MCI": ["mci"], "AD": ["FTD"]})
+    assert [case.class_label for case in mapped.cases] == ["MCI", "AD"]
+
+
+def test_a_pickle_in_the_folder_is_not_read(raw):
+    (raw / ".ancpbids-dataset.pickle").write_bytes(b"cos\nsystem\n(S'exit 1'\ntR.")
+    assert len(find_cases(raw).cases) == 2
 
 
 def test_an_image_in_the_folder_of_another_subject_is_an_error(raw):

@@ -4,7 +4,7 @@ import csv
 
 import pytest
 
-from conversion import RULE, convert, describe, gather
+from conversion import RULE, convert, describe, gather, without_brain
 from inbreast import make_inbreast
 from layouts import BREASTDM_DOUBLES, LAYOUTS
 from make_splits import main as make_splits
@@ -14,7 +14,11 @@ from segflow.run.descriptions import load_descriptions
 from user_layouts import make_adni
 
 SMALL = {"contours": ["Mass"], "mammography": {"iterations": 6, "margin_px": 5}}
-MAKERS = LAYOUTS | {"adni": make_adni, "inbreast": lambda folder: make_inbreast(folder, 6)}
+MAKERS = LAYOUTS | {
+    "adni": make_adni,
+    "adni_by_session": make_adni,
+    "inbreast": lambda folder: make_inbreast(folder, 6),
+}
 
 
 def run(name, folder, published=False, n_folds=2):
@@ -23,6 +27,8 @@ def run(name, folder, published=False, n_folds=2):
     raw.mkdir()
     MAKERS[name](raw)
     dataset = describe(name)
+    if "brain" in dataset["reading"]:
+        dataset = without_brain(dataset)
     if name == "inbreast":
         dataset["reading"] |= SMALL
     rule = RULE | {

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from segflow.datasets.normalisation import brain_key, read_normalised
 from segflow.datasets.problems import failed_cases
 from segflow.datasets.reading import Report, Target, read_channels, read_reference
 from segflow.datasets.sources import Problem, SourceCase
 from segflow.files.cases import Case
 from segflow.files.content import content_key, file_sha256, place_file
-from segflow.files.labels import Labels, foreground
+from segflow.files.labels import Labels, foreground, foreground_values, ignored_value
 from segflow.files.ledger import Ledger
 from segflow.files.suffixes import suffix
 from segflow.images.identity import voxel_key
@@ -31,9 +32,31 @@ PROCEDURE = 1  # move it when converted files would differ
 READER, REORIENTING_READER = "SimpleITKIO", "SimpleITKIOWithReorient"  # of nnU-Net
 AS_STORED = "stored"  # what an orientation that is not given has always meant
 STATED = {"spacing_mm": [1, 1, 1]}  # what a description that is silent has always meant
+MADE = "made"  # in place of the file of a reference that conversion makes
 FEW, FEW_SHARE = 5, 0.05  # training cases with a label: fewer are worth a note
 # What the table of cases holds of a converted case.
 FACTS = {"shape", "spacing_mm", "voxels", "label_voxels", "orientation"}
+
+
+def target_of(dataset: dict, raw: Path, folder: Path, brains: Path | None) -> Target:
+    """Return where and under which rules the cases of a data set are converted.
+
+    Parameters
+    ----------
+    dataset : dict
+        Description of the data set.
+    raw, folder, brains : Path
+        See `segflow.datasets.reading.Target`.
+    """
+    labels = dataset.get("labels", {})
+    return Target(
+        raw=raw,
+        folder=folder,
+        n_channels=len(dataset["channels"]),
+        labels=frozenset({0, *foreground_values(labels), ignored_value(labels) or 0}),
+        reading=dataset["reading"],
+        brains=brains,
+    )
 
 
 def convert_cases(
@@ -88,7 +111,8 @@ def remove_other_cases(sources: list[SourceCase], part: str, target: Target) -> 
     """
     images, labels = (Ledger(folder) for folder in target.folders(part))
     images.prune(source.case for source in sources)
-    labels.prune(source.case for source in sources if source.labels is not None)
+    made = "brain" in target.reading
+    labels.prune(source.case for source in sources if made or source.labels is not None)
 
 
 def convert_case(
@@ -104,7 +128,8 @@ def convert_case(
             report.error(path, "the file is missing")
         except OSError as error:
             report.error(path, f"cannot be read ({error.strerror})")
-    if source.split != "test" and source.labels is None and target.labels > {0}:
+    made = "brain" in target.reading  # the reference is the mask of the brain
+    if source.split != "test" and source.labels is None and target.labels > {0} and not made:
         action = "name its label or say that it is empty, make it a test case, or exclude it"
         report.add("error", source.images[0], "the training case has no reference", action)
     if report.failed:
@@ -116,7 +141,7 @@ def convert_case(
         split="test" if source.split == "test" else "train",
         class_label=source.class_label,
         images=target.name(source.images),
-        label="" if source.labels is None else target.name(source.labels) or "empty",
+        label=MADE if made else _label(source, target),
         image_sha256=_combined([sha256[path] for path in source.image_files]),
         label_sha256=_combined([sha256[path] for path in source.label_files]),
         content="",
@@ -136,12 +161,13 @@ def convert_case(
         source.covariates.get("laterality"),
         *source.mask_values,
         *([dict(source.segment_values)] if source.segment_values else []),
+        *([brain_key(source.image_files, target.reading)] if made else []),
     )
     case = replace(case, content=key)
     images_folder, labels_folder = target.folders(case.split)
     images, labels = Ledger(images_folder), Ledger(labels_folder)
     facts = images.find(source.case, key)
-    labelled = source.labels is not None
+    labelled = source.labels is not None or made
     # A problem names its file, which may have been renamed since.
     names = {target.name([path]) for path in (*source.images, *source.label_files)}
     if (
@@ -156,7 +182,7 @@ def convert_case(
 
     volume = read_channels(source, target, report)
     label_map = None
-    if volume is not None and labelled:
+    if volume is not None and labelled and not made:
         label_map = read_reference(source, target, volume, report)
     voxels = ""
     if not report.failed:
@@ -167,7 +193,7 @@ def convert_case(
                 text = f"all voxels of channel {number} are {channel.flat[0]:g}"
                 report.add("note", source.images[0], text, "kept")
         volume, label_map = _prepare(source, target, volume, label_map, report)
-    if report.failed:
+    if report.failed or volume is None:
         return None, report.problems, sha256
 
     unchanged = volume is read and not report.repaired
@@ -207,8 +233,8 @@ def _prepare(
     volume: Volume,
     label_map: np.ndarray | None,
     report: Report,
-) -> tuple[Volume, np.ndarray | None]:
-    """Change image and reference as the data set's description asks."""
+) -> tuple[Volume | None, np.ndarray | None]:
+    """Change image and reference as the data set's description asks; None if it cannot be used."""
     path = source.images[0]
     try:
         stored = orientation_of(volume.grid)
@@ -223,6 +249,9 @@ def _prepare(
             volume, label_map, notes = drop_blank_slices(volume, label_map)
             for note in notes:
                 report.add("repaired", path, note, "dropped")
+        if "brain" in target.reading:
+            found = read_normalised(source, target, volume, report)
+            return (found.volume, found.mask) if found else (None, None)
         if "mammography" in target.reading:
             laterality = source.covariates.get("laterality", "")
             options = target.reading["mammography"]
@@ -232,6 +261,10 @@ def _prepare(
     except ValueError as error:
         report.error(path, error)
     return volume, label_map
+
+
+def _label(source: SourceCase, target: Target) -> str:
+    return "" if source.labels is None else target.name(source.labels) or "empty"
 
 
 def _count_labels(label_map: np.ndarray, largest: int) -> str:

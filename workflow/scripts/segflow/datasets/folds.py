@@ -69,6 +69,28 @@ def make_folds(cases: list[Case], n_folds: int, seed: int) -> list[Fold]:
     ]
 
 
+def baseline_only(folds: list[Fold], cases: list[Case]) -> list[Fold]:
+    """Return folds that validate first visits only; later ones of these patients are in neither.
+
+    Parameters
+    ----------
+    folds : list of dict
+        See `make_folds`.
+    cases : list of Case
+        The training cases, whose covariate ``visit`` says which are later ones.
+    """
+    later = {case.case for case in cases if is_later_visit(case)}
+    return [
+        {"train": fold["train"], "val": [name for name in fold["val"] if name not in later]}
+        for fold in folds
+    ]
+
+
+def is_later_visit(case: Case) -> bool:
+    """Say whether a case is a later visit of its patient."""
+    return case.covariates.get("visit") == "follow-up"
+
+
 def _tags(cases: list[Case]) -> dict[str, list[str]]:
     """Return what each case has that folds are balanced by."""
     tags = {case.case: [f"class {case.class_label}"] for case in cases}
@@ -150,7 +172,12 @@ def published_folds(cases: list[Case]) -> list[Fold]:
 
 
 def check_folds(
-    folds: list[Fold], cases: list[Case], n_folds: int, where: str, leaky: bool = False
+    folds: list[Fold],
+    cases: list[Case],
+    n_folds: int,
+    where: str,
+    leaky: bool = False,
+    baseline: bool = False,
 ) -> None:
     """Refuse folds that leak, repeat or forget cases, or have nothing to learn.
 
@@ -166,6 +193,8 @@ def check_folds(
         Name of the file, for the messages.
     leaky : bool
         Whether groups may lie on both sides, as in a published split that was asked for.
+    baseline : bool
+        Whether later visits are not validated.
 
     Raises
     ------
@@ -203,7 +232,8 @@ def check_folds(
                     f"case {name!r} is validated in folds {validated[name]} and {number}"
                 )
     # A single fold has its validation cases, the way published splits have them.
-    forgotten = sorted(set(group_of) - set(validated)) if n_folds > 1 else []
+    needed = {case.case for case in cases if not (baseline and is_later_visit(case))}
+    forgotten = sorted(needed - set(validated)) if n_folds > 1 else []
     if forgotten and not problems:
         problems.append(f"cases that no fold validates: {', '.join(forgotten[:5])}")
     if problems:

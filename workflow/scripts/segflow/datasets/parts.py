@@ -36,6 +36,8 @@ class PartRule:
         A published split that is a rule: the shares ``val`` and ``test`` of the cases are drawn
         case by case with the seed ``seed``. Where the published split is not asked for, only its
         leaks are reported.
+    later_visits : bool
+        Whether later visits of patients who are held out are test cases, too.
     seed : int
         Seed of what is held out.
 
@@ -48,6 +50,7 @@ class PartRule:
     held_out: float = 0.0
     published: bool = False
     random_split: Mapping[str, float] | None = None
+    later_visits: bool = False
     seed: int
 
     def __post_init__(self) -> None:
@@ -267,7 +270,11 @@ def _hold_out(cases: list[SourceCase], rule: PartRule) -> tuple[list[SourceCase]
     held_out: set[str] = set()
     for stratum, groups in strata.items():
         held_out.update(draw.sample(groups, n_chosen[stratum]))
-    kept = [case for case in cases if not (case.follow_up and case.group in held_out)]
+    kept = [
+        case
+        for case in cases
+        if rule.later_visits or not (case.follow_up and case.group in held_out)
+    ]
     problems = []
     if len(kept) < len(cases):
         text = f"{len(cases) - len(kept)} later visits of patients who are held out"

@@ -32,6 +32,8 @@ class Target:
         Values that a label map may hold.
     reading : dict
         How files are read (``reading`` in the data set's description).
+    brains : Path or None
+        Where normalised brains are kept, if ``reading.brain`` asks for them.
     """
 
     raw: Path
@@ -39,6 +41,7 @@ class Target:
     n_channels: int
     labels: frozenset[int]
     reading: dict
+    brains: Path | None = None
 
     def folders(self, split: str) -> tuple[Path, Path]:
         """Return nnU-Net's folders of images and labels of a split."""

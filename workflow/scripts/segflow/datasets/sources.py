@@ -190,6 +190,8 @@ def find_cases(dataset: dict, raw: Path) -> Catalogue:
             text = f"class {case.class_label!r} is not declared"
             allowed = f"declare it or mend it (allowed: {', '.join(known)})"
             problems.append(Problem(case.case, _name(raw, case), "error", text, allowed))
+    if dataset.get("task") == "classification":
+        problems += _lacking_classes(cases, known)
     masks = single_values(dataset.get("labels", {}))
     named = {plain_name(name): value for name, value in {"background": 0, **masks}.items()}
     for case in cases:
@@ -214,6 +216,16 @@ def find_cases(dataset: dict, raw: Path) -> Catalogue:
             text = f"{counts[split]} of the {count} published {split} cases are there"
             problems.append(Problem("", "", "note", text, "used what is there"))
     return Catalogue(sorted(cases, key=lambda case: case.case), problems)
+
+
+def _lacking_classes(cases: list[SourceCase], classes: list[str]) -> list[Problem]:
+    """Report declared classes that no case has, where cases are there to be told apart."""
+    counts = Counter(case.class_label for case in cases)
+    if not counts or not (lacking := [name for name in classes if not counts[name]]):
+        return []
+    shown = ", ".join(f"{counts[name]} {name}" for name in classes)
+    text = f"no case is of class {', '.join(lacking)} (found {shown})"
+    return [Problem("", "", "error", text, "mend the tables, or declare these classes no more")]
 
 
 def _without_excluded(

@@ -19,7 +19,8 @@ class Case:
         As in `segflow.datasets.sources.SourceCase`.
     images, label : str
         Raw files relative to the data set's folder; several are separated by ``;``. The label is
-        empty without a reference, and the word ``empty`` where it is known to hold nothing.
+        empty without a reference, the word ``empty`` where it is known to hold nothing, and
+        ``made`` where conversion makes it (the mask of a brain).
     image_sha256, label_sha256 : str
         SHA-256 of the raw files (of the digests, if there are several); empty without a label.
     content : str

@@ -141,6 +141,39 @@ def draw_steps(cases: dict[str, tuple[dict[str, np.ndarray], dict[str, np.ndarra
     return figure
 
 
+def draw_brains(
+    scores: dict[str, float], sheets: dict[str, np.ndarray], least_score: float
+) -> Figure:
+    """Draw the scores of registrations above the contact sheets of some.
+
+    Parameters
+    ----------
+    scores : dict of str to float
+        Score of each case.
+    sheets : dict of str to ndarray
+        Pictures of the cases to show, of shape (y, x, 3), in their order.
+    least_score : float
+        Lower scores are flagged.
+    """
+    n_columns = 3
+    n_rows = max(1, -(-len(sheets) // n_columns))
+    with plt.rc_context(STYLE):
+        figure = plt.figure(figsize=(15, 1.8 + 2.6 * n_rows), layout="constrained")
+        grid = figure.add_gridspec(1 + n_rows, n_columns, height_ratios=[1.8, *[2.6] * n_rows])
+        above = figure.add_subplot(grid[0, :])
+        above.hist(list(scores.values()), bins=np.linspace(-1, 1, 101), color=COLOURS[0])
+        above.axvline(least_score, color=COLOURS[5])
+        above.set(xlabel="correlation with the template", ylabel="cases", xlim=(-1, 1))
+        for number, (case, sheet) in enumerate(sheets.items()):
+            axis = figure.add_subplot(grid[1 + number // n_columns, number % n_columns])
+            axis.axis("off")
+            axis.imshow(sheet)
+            failed = scores[case] < least_score
+            title = "\n".join(wrap(f"{case}: {scores[case]:.2f}", 2 * NAME_WIDTH))
+            axis.set_title(title, fontsize=9, color=COLOURS[5] if failed else COLOURS[7])
+    return figure
+
+
 def draw_message(text: str) -> Figure:
     """Draw a figure that says why there is nothing to see."""
     figure = plt.figure(figsize=(6, 1.5))

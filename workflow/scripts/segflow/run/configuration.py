@@ -35,6 +35,8 @@ WORDS = ("title", "source", "license", "citation", "raw")
 # Predictors of classes that look at no image; every table of classifiers has them.
 BASELINES = {"class_prior": "Class prior", "majority_class": "Majority class"}
 
+LEAKING = "on a split that leaks"  # in titles
+
 PASSING = ("select", "new_images", "fresh", "pathvars")  # keys that change no result
 
 
@@ -61,8 +63,9 @@ class Run:
         _read_text(config)
         self.config = check(config, "config", "configuration")
         self.datasets = _described("dataset", config["datasets"], "datasets")
-        for name in (*config["raw_folders"], *config["splits"], *config["published_splits"]):
-            _chosen([name], self.datasets, "raw_folders, splits and published_splits")
+        for key in ("raw_folders", "raw_downloads", "splits", "published_splits"):
+            _chosen(list(config[key]), self.datasets, key)
+        self._check_downloads()
         for name in self.datasets:
             self._describe(name)
         self.published = load_published(self.datasets)
@@ -104,6 +107,20 @@ class Run:
             raise ValueError(
                 f"{where}: has no labels, so there is nothing to segment; leave `models` empty"
             )
+
+    def _check_downloads(self) -> None:
+        """Check that only raw folders of ADNI are to be made of downloads, which are there."""
+        for name, wanted in self.config["raw_downloads"].items():
+            where = f"configuration: raw_downloads.{name}"
+            converter = self.datasets[name]["converter"]
+            if converter != "adni" or not self.is_cohort(name):
+                raise ValueError(
+                    f"{where}: only ADNI is converted, and only with task: classification; {name} "
+                    f"has {converter!r}"
+                )
+            for key, folder in wanted.items():
+                if not Path(folder).is_dir():
+                    raise FileNotFoundError(f"{where}.{key}: {folder}: no such folder")
 
     def _check_folds(self, folds: list[int], key: str) -> None:
         for fold in folds:
@@ -221,6 +238,11 @@ class Run:
             where = f"configuration: feature_classifiers.{name}"
             if name in self.predictors or name in self.config["ensembles"]:
                 raise ValueError(f"{where}: the name is taken by a model or an ensemble")
+            if wanted["features"] == "regions":
+                self._check_regions(where, wanted)
+                continue
+            if "predictor" not in wanted:
+                raise ValueError(f"{where}.predictor: is required, its lesions are measured")
             predictor = wanted["predictor"]
             _chosen([predictor], self.predictors, f"feature_classifiers.{name}.predictor")
             if self.splits_of(predictor) == ["test"]:
@@ -250,6 +272,17 @@ class Run:
                 raise ValueError(
                     f"configuration: the name {name!r} is taken by a baseline, which every table "
                     "of classifiers has; choose another"
+                )
+
+    def _check_regions(self, where: str, wanted: dict) -> None:
+        """Check a classifier of regions of the brain, which no predictor has to find."""
+        if "predictor" in wanted:
+            raise ValueError(f"{where}.predictor: goes with features: lesions")
+        for dataset in filter(self.has_classes, self.datasets):
+            if not self.is_cohort(dataset):
+                raise ValueError(
+                    f"{where}.features: regions need task: classification in "
+                    f"config/datasets/{dataset}.yaml"
                 )
 
     def _check_selection(self) -> None:
@@ -420,6 +453,10 @@ class Run:
         """Say whether the cases of a data set are of two classes or more."""
         return len(self.datasets[dataset].get("classes", ())) > 1
 
+    def is_cohort(self, dataset: str) -> bool:
+        """Say whether the cases of a data set are subjects to be told apart by their brains."""
+        return self.datasets[dataset].get("task") == "classification"
+
     def classifies(self, dataset: str) -> bool:
         """Say whether a predictor tells the classes of a data set's cases."""
         return bool(self.classifiers) and self.has_classes(dataset)
@@ -549,6 +586,8 @@ class Run:
             "held_out": description.get("held_out", 0.0),
             "published": dataset in self.config["published_splits"],
             "random_split": description.get("random_split"),
+            # Only where it is so: another key would convert every data set again.
+            **({"later_visits": True} if description.get("evaluated_visits") == "all" else {}),
             # Another seed converts again only where it changes what is held out.
             "seed": self.config["seed"] if "held_out" in description else 0,
         }
@@ -600,15 +639,27 @@ class Run:
         In a miniature every title says so, so that nobody takes its numbers for results.
         """
         if predictor in BASELINES:
-            return BASELINES[predictor]
+            return self._marked(BASELINES[predictor])
         if wanted := self.config["feature_classifiers"].get(predictor):
             method = wanted["method"].replace("_", " ").capitalize()
+            if wanted["features"] == "regions":
+                return self._marked(f"{method} on volumes of regions")
             return f"{method} on features of {self.title(wanted['predictor'])}"
         if predictor in self.config["ensembles"]:
             title = predictor.replace("_", " ").capitalize()
         else:
             title = " + ".join(self.models[name]["title"] for name in self.networks[predictor])
-        return f"{title}, in miniature" if "miniature" in self.config else title
+        return self._marked(f"{title}, in miniature" if "miniature" in self.config else title)
+
+    def _marked(self, title: str) -> str:
+        return f"{title}, {LEAKING}" if self.leaks else title
+
+    @property
+    def leaks(self) -> bool:
+        """Whether a split that tears patients apart was asked for: a draw case by case."""
+        return any(
+            "random_split" in self.datasets[name] for name in self.config["published_splits"]
+        )
 
 
 def _read_text(config: dict) -> None:

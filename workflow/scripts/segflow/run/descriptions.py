@@ -21,6 +21,7 @@ from segflow.models.networks import (
 )
 from segflow.run.schemas import PROJECT, check, read_yaml
 
+BRAIN_LABELS = {"background": 0, "brain": 1}
 CONVERTERS = Path(converters.__file__).parent
 
 
@@ -153,6 +154,29 @@ def check_dataset(dataset: dict, where: str) -> None:
     dataset["reading"]["label_values"] = {str(key): value for key, value in values.items()}
     if "labels" in dataset:
         _check_labels(dataset, where)
+    _check_task(dataset, where)
+
+
+def _check_task(dataset: dict, where: str) -> None:
+    """Refuse a data set of classification without classes, or whose reference is no brain."""
+    made = "brain" in dataset["reading"]
+    if (dataset.get("task") == "classification") != made:
+        raise ValueError(
+            f"{where}: task: classification and reading.brain go together, found "
+            f"{dataset.get('task', 'segmentation')!r} {'with' if made else 'without'} it"
+        )
+    if not made:
+        return
+    if len(dataset.get("classes", [])) < 2:
+        raise ValueError(
+            f"{where}: classes: classification needs two or more, found "
+            f"{dataset.get('classes', 'none')}"
+        )
+    if dataset.get("labels") != BRAIN_LABELS or len(dataset["channels"]) != 1:
+        raise ValueError(
+            f"{where}: reading.brain needs one channel and labels {BRAIN_LABELS}, found "
+            f"{dataset['channels']} and {dataset.get('labels')}"
+        )
 
 
 def check_model(model: dict, where: str) -> None:

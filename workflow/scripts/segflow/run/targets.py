@@ -112,6 +112,10 @@ def target_files(run: Run, step: str) -> list[str]:
             for name in chosen["dataset"]
             if "mammography" in run.datasets[name]["reading"]
         ]
+    if step in ("split", "figures"):
+        files += [f"{name}/cohort.csv" for name in filter(run.is_cohort, chosen["dataset"])]
+    if step in ("convert", "figures"):
+        files += [f"{name}/brains.png" for name in filter(run.is_cohort, chosen["dataset"])]
     if step in ("evaluate", "figures"):
         if run.predictors:
             files += [f"{dataset}/{name}" for dataset in chosen["dataset"] for name in MAPS[step]]

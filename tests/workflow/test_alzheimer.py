@@ -1,0 +1,87 @@
+"""From a made cohort in BIDS to classes that volumes of regions tell."""
+
+import csv
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from made_cohort import make_cohort, pose_of, template_head
+from project import make_project
+
+pytestmark = [pytest.mark.slow, pytest.mark.long]
+TOLD = ["regions", "class_prior"]
+TARGETS = [f"results/adni/{name}/classification.csv" for name in TOLD]
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory):
+    """A project whose data set is a made cohort, converted and told by regions."""
+    project = make_project(tmp_path_factory.mktemp("cohort") / "project", models={})
+    truth = make_cohort(project.folder / "cohort", each=4, spacing_mm=3)
+
+    def small(dataset):
+        dataset["reading"]["brain"]["spacing_mm"] = 3
+        dataset["held_out"] = 0.26
+
+    project.edit("config/datasets/adni.yaml", small)
+    project.configure(
+        datasets=["adni"],
+        raw_folders={"adni": "cohort"},
+        feature_classifiers={"regions": {"method": "logistic_regression", "features": "regions"}},
+    )
+    project.snakemake("convert", "split", *TARGETS)
+    return project, {row["case"]: row for row in truth}
+
+
+def test_heads_come_to_the_template_from_their_poses(cohort):
+    project, truth = cohort
+    points = template_head().brain_points
+    points = np.vstack([points.T, np.ones(len(points))])
+    found = pd.read_csv(project.results / "adni/brains.csv").set_index("case")
+    assert found["flagged"].isna().all()
+    errors = []
+    for case, row in found.iterrows():
+        assert (project.results / f"adni/brains/{case}.png").exists()
+        difference = pose_of(row) - pose_of(truth[case])
+        errors.append(np.linalg.norm((difference @ points)[:3], axis=0).mean())
+    assert np.mean(errors) < 1.5
+    assert max(errors) < 3
+
+
+def test_subjects_stay_together_and_first_visits_are_evaluated(cohort):
+    project, _ = cohort
+    cases = pd.read_csv(project.results / "adni/cases.csv").set_index("case")
+    test = cases[cases["split"] == "test"]
+    assert len(test) >= 3
+    assert set(test["visit"]) == {"baseline"}
+    assert not set(test["patient"]) & set(cases[cases["split"] == "train"]["patient"])
+    for fold in json.loads((project.results / "adni/splits.json").read_text()):
+        assert set(cases.loc[fold["val"], "visit"]) == {"baseline"}
+        assert not {*cases.loc[fold["train"], "patient"]} & {*cases.loc[fold["val"], "patient"]}
+        assert "follow-up" in set(cases.loc[fold["train"], "visit"])
+
+
+def test_regions_tell_classes_from_the_brains_alone(cohort):
+    project, _ = cohort
+    table = pd.read_csv(project.results / "adni/regions/classification.csv")
+    np.testing.assert_allclose(table[["p_CN", "p_MCI", "p_AD"]].sum(axis=1), 1)
+    assert set(table["split"]) == {"val", "test"}
+
+
+def test_a_second_run_and_touched_files_do_nothing(cohort):
+    project, _ = cohort
+    for path in (project.folder / "cohort").rglob("*_T1w.nii.gz"):
+        path.touch()
+    assert project.planned("convert", "split", *TARGETS) == set()
+
+
+def test_a_table_of_the_cohort_is_printed(cohort):
+    project, _ = cohort
+    with (project.results / "adni/cohort.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    parts = {row["part"] for row in rows}
+    assert parts == {"train", "val", "all training", "test", "p between parts"}
+    printed = (project.folder / "logs/adni/describe_cohort.log").read_text()
+    assert "p between classes" in printed
