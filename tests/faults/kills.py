@@ -36,6 +36,7 @@ STAGES = [
     "select_predictor",
     "plot_cases",
     "plot_metrics",
+    "prepare_viewer",
     "write_provenance",
     "make_report",
 ]
