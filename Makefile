@@ -34,6 +34,7 @@ environment: $(READY)
 $(READY): $(LOCK)
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else \
 	  f"Segflow needs Python 3.11 to 3.13, found {v[0]}.{v[1]}; use make PYTHON=python3.12 ...")'
+	@echo "The environment .venv is made first, once: some gigabytes come from the package index."
 	$(PYTHON) -m venv --clear .venv
 	.venv/bin/python -m pip install --quiet "$$(sed -n 's/^\(uv==[^ ;]*\).*/\1/p' $(LOCK))"
 	.venv/bin/uv pip sync --quiet --compile-bytecode --python .venv/bin/python --require-hashes $(LOCK)
@@ -41,8 +42,7 @@ $(READY): $(LOCK)
 	@touch $@
 
 demo: $(READY)
-	$(RUN) snakemake --cores $(CORES)
-	@echo "Open results/report.html. To run snakemake yourself: source .venv/bin/activate"
+	@$(RUN) PYTHONPATH=workflow/scripts python -m run_demonstration --cores $(CORES)
 
 # The environment is left as it is: a run may be using it.
 status:

@@ -31,7 +31,7 @@ def write_page(results, datasets=("hippocampus",)):
         models=record["models"],
         titles={name: name.replace("_", " ") for name in PREDICTORS},
         members={"tiny_2d": ["tiny_2d"], "tiny_3d": ["tiny_3d"], "both": PREDICTORS[:2]},
-        class_titles=dict.fromkeys(datasets, {}),
+        class_titles={name: {} for name in datasets},
         report=results / "report.html",
     )
     return results / "report.html"

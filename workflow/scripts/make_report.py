@@ -144,7 +144,8 @@ def main(
         name = content["name"]
         cases = read_cases(results / name / "cases.csv")
         covariates |= {covariate for case in cases for covariate in case.covariates}
-        flow = read_frame(results / name / "flow.csv", ["step", "reason"]).fillna("")
+        flow = read_frame(results / name / "flow.csv", ["step", "reason"])
+        flow["reason"] = flow["reason"].fillna("")
         facts["datasets"].append(
             describe_cases(
                 name, datasets[name], cases, flow.to_dict("records"), content["answer"][0]

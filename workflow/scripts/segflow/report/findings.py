@@ -48,9 +48,8 @@ def estimate(row: pd.Series, metric: str) -> str:
         low, high = (number(row[end], metric) for end in ("ci_low", "ci_high"))
         beside.append(f"95 % interval {low} to {high}")
     beside.append(counted(int(row["n"]), "case"))
-    beside += [
-        f"{row[f'n_{kind}']} {kind}" for kind in ("undefined", "infinite") if row[f"n_{kind}"]
-    ]
+    counts = {kind: int(row[f"n_{kind}"]) for kind in ("undefined", "infinite")}
+    beside += [f"{count} {kind}" for kind, count in counts.items() if count]
     return f"{value}{unit} ({', '.join(beside)})"
 
 
