@@ -9,11 +9,13 @@ UV_LOCK := .venv/bin/uv pip compile --universal --fork-strategy fewest \
   --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
-.PHONY: help environment slurm demo status test test-long test-all check bench faults scale studies \
+.PHONY: help environment slurm demo doctor status test test-long test-all check bench faults scale studies \
   gpu gpu-bundle lock clean
 
 help:
 	@echo "make demo   run the demonstration to results/report.html"
+	@echo "make doctor show what this machine has and what the configured run will take;"
+	@echo "            DOCTOR='--configfile mine.yaml' for another configuration"
 	@echo "make status show how far the run in this folder is; with STATUS=--watch again and again"
 	@echo "make slurm  add Snakemake's executor for SLURM to the environment"
 	@echo "make test   run the tests, but those that take minutes each"
@@ -47,6 +49,9 @@ demo: $(READY)
 # The environment is left as it is: a run may be using it.
 status:
 	@$(RUN) PYTHONPATH=workflow/scripts python -m show_status $(STATUS)
+
+doctor: $(READY)
+	@$(RUN) PYTHONPATH=workflow/scripts python -m show_machine $(DOCTOR)
 
 slurm: $(READY)
 	.venv/bin/uv pip install --quiet --python .venv/bin/python --require-hashes --requirement envs/slurm.txt

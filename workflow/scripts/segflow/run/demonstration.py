@@ -61,7 +61,7 @@ def describe_progress(run: Run, start: Start, seconds: float) -> tuple[float, st
                 doing = said
     share = done / total if total else 1.0
     parts = [f"{share:4.0%}", f"{n_done} of {n_jobs} jobs"]
-    if share >= LEAST_SHARE:
+    if LEAST_SHARE <= share < 1:
         parts.append(f"about {describe_duration(seconds * (1 - share) / share)} left")
     parts += [doing] if doing else []
     return share, ", ".join(parts)

@@ -277,9 +277,12 @@ class Viewer {
       if (location.hash.startsWith("#case=")) history.replaceState(null, "", location.pathname + location.search);
     });
     this.dialog.addEventListener("keydown", (event) => {
-      if (event.target.closest("select, input") || !["ArrowLeft", "ArrowRight"].includes(event.key)) return;
+      if (event.defaultPrevented || event.target.closest("select, input")) return;
+      const by = { ArrowLeft: -1, ArrowRight: 1, ArrowDown: -1, ArrowUp: 1 }[event.key];
+      if (!by || !this.content) return;
       event.preventDefault();
-      this.step(event.key === "ArrowLeft" ? -1 : 1);
+      if (event.key === "ArrowLeft" || event.key === "ArrowRight") this.step(by);
+      else this.panes[0].go(this.panes[0].at + by);
     });
   }
 
