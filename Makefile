@@ -9,11 +9,12 @@ UV_LOCK := .venv/bin/uv pip compile --universal --fork-strategy fewest \
   --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
-.PHONY: help environment slurm demo doctor status test test-long test-all check bench faults scale studies \
+.PHONY: help environment slurm demo doctor dataset status test test-long test-all check bench faults scale studies \
   gpu gpu-bundle lock clean
 
 help:
 	@echo "make demo   run the demonstration to results/report.html"
+	@echo "make dataset RAW=folder NAME=mine  draft a table and a description of your own images"
 	@echo "make doctor show what this machine has and what the configured run will take;"
 	@echo "            DOCTOR='--configfile mine.yaml' for another configuration"
 	@echo "make status show how far the run in this folder is; with STATUS=--watch again and again"
@@ -45,6 +46,9 @@ $(READY): $(LOCK)
 
 demo: $(READY)
 	@$(RUN) PYTHONPATH=workflow/scripts python -m run_demonstration --cores $(CORES)
+
+dataset: $(READY)
+	@$(RUN) PYTHONPATH=workflow/scripts python -m draft_dataset "$(RAW)" "$(NAME)"
 
 # The environment is left as it is: a run may be using it.
 status:
