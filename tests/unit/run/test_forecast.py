@@ -17,8 +17,8 @@ def test_hours_files_and_disk_by_hand():
     assert found.trainings == 10
     assert found.hours == 5 * 9 + 5 * 35
     # One channel, two plans. Training: 1 + 3 + 8 + 1 and 2 of each model, 10 of each predictor.
-    # Test: 1 + 3 + 8, 2 of each of ten networks, 8 of each predictor.
-    assert found.files == (13 + 4 + 20) + (12 + 20 + 16)
+    # Test: 1 + 3 + 8, 2 of each of ten networks, 8 of each predictor. Both: 2 of the viewer.
+    assert found.files == (13 + 4 + 20 + 2) + (12 + 20 + 16 + 2)
     # 100,000 voxels: 2 bytes converted, 3.5 bytes of each preprocessing; label maps are smallest.
     images, maps = 100_000 * (2 + 7), 2 * 2 * 4096
     low = 2 * (images + maps) + 12 * 4096

@@ -69,7 +69,7 @@ def forecast(run: Run, dataset: str, cases: list[Case] | None) -> Forecast:
         voxels = prod(map(int, case.shape.split()))
         tested = case.split == "test"
         predictions = models * (n_folds if tested else 1)
-        files += channels + 3 + 4 * n_configurations + (not tested)
+        files += channels + 3 + 4 * n_configurations + (not tested) + 2
         files += 2 * predictions + (8 if tested else 10) * predictors
         images = voxels * channels * (BYTES + PREPROCESSED * n_configurations)
         maps = 2 * predictors * max(SMALLEST, LABEL_MAP * voxels)
