@@ -9,11 +9,14 @@ UV_LOCK := .venv/bin/uv pip compile --universal --fork-strategy fewest \
   --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
-.PHONY: help environment slurm demo status test test-long test-all check bench faults scale studies \
+.PHONY: help environment slurm demo doctor dataset status test test-long test-all check bench faults scale studies \
   gpu gpu-bundle lock clean
 
 help:
 	@echo "make demo   run the demonstration to results/report.html"
+	@echo "make dataset RAW=folder NAME=mine  draft a table and a description of your own images"
+	@echo "make doctor show what this machine has and what the configured run will take;"
+	@echo "            DOCTOR='--configfile mine.yaml' for another configuration"
 	@echo "make status show how far the run in this folder is; with STATUS=--watch again and again"
 	@echo "make slurm  add Snakemake's executor for SLURM to the environment"
 	@echo "make test   run the tests, but those that take minutes each"
@@ -34,6 +37,7 @@ environment: $(READY)
 $(READY): $(LOCK)
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else \
 	  f"Segflow needs Python 3.11 to 3.13, found {v[0]}.{v[1]}; use make PYTHON=python3.12 ...")'
+	@echo "The environment .venv is made first, once: some gigabytes come from the package index."
 	$(PYTHON) -m venv --clear .venv
 	.venv/bin/python -m pip install --quiet "$$(sed -n 's/^\(uv==[^ ;]*\).*/\1/p' $(LOCK))"
 	.venv/bin/uv pip sync --quiet --compile-bytecode --python .venv/bin/python --require-hashes $(LOCK)
@@ -41,12 +45,17 @@ $(READY): $(LOCK)
 	@touch $@
 
 demo: $(READY)
-	$(RUN) snakemake --cores $(CORES)
-	@echo "Open results/report.html. To run snakemake yourself: source .venv/bin/activate"
+	@$(RUN) PYTHONPATH=workflow/scripts python -m run_demonstration --cores $(CORES)
+
+dataset: $(READY)
+	@$(RUN) PYTHONPATH=workflow/scripts python -m draft_dataset "$(RAW)" "$(NAME)"
 
 # The environment is left as it is: a run may be using it.
 status:
 	@$(RUN) PYTHONPATH=workflow/scripts python -m show_status $(STATUS)
+
+doctor: $(READY)
+	@$(RUN) PYTHONPATH=workflow/scripts python -m show_machine $(DOCTOR)
 
 slurm: $(READY)
 	.venv/bin/uv pip install --quiet --python .venv/bin/python --require-hashes --requirement envs/slurm.txt

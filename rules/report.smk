@@ -1,7 +1,7 @@
 """Figures, provenance and report.
 
-In: the tables and label maps. Out: learning curves, box plots, case panels, `run.json`, and the
-report that Snakemake makes of all that rules mark with `report()`.
+In: the tables and label maps. Out: learning curves, box plots, case panels, `run.json`, the report,
+with cases for its viewer, and the one that Snakemake makes of all that rules mark with `report()`.
 """
 
 
@@ -361,18 +361,51 @@ rule write_provenance:
         "../workflow/scripts/write_provenance.py"
 
 
+rule prepare_viewer:
+    """Write every predicted case as the report's viewer shows it."""
+    input:
+        predictions=[
+            f"<results>/{{dataset}}/{predictor}/predictions/{split}/{stage}/predictions.csv"
+            for predictor in RUN.predictors
+            for split in RUN.splits_of(predictor)
+            for stage in ("raw", "postprocessed")
+        ],
+        cases="<results>/{dataset}/cases.csv",
+        splits="<results>/{dataset}/splits.json",
+    output:
+        table="<results>/{dataset}/viewer.csv",
+    log:
+        "<logs>/{dataset}/prepare_viewer.log",
+    benchmark:
+        "<benchmarks>/{dataset}/prepare_viewer.tsv"
+    conda:
+        "../envs/segflow.yaml"
+    threads: 8
+    resources:
+        mem_mb=mem_mb(8000),
+        runtime=minutes(240),
+    params:
+        code=code_key("prepare_viewer"),
+        folds=RUN.folds,
+        labels=lambda wildcards: RUN.datasets[wildcards.dataset]["labels"],
+        channels=lambda wildcards: RUN.datasets[wildcards.dataset]["channels"],
+        raw=nnunet_raw,
+    script:
+        "../workflow/scripts/prepare_viewer.py"
+
+
 rule make_report:
-    """Let Snakemake gather tables, figures and provenance into one page."""
+    """Write the report: one page with answer, tables, figures and a viewer of cases."""
     input:
         targets("figures"),
+        tables=targets("page"),
+        page=page_files(),
     output:
         report="<results>/report.html",
-        config="<results>/config.yaml",
     log:
         "<logs>/make_report.log",
     benchmark:
         "<benchmarks>/make_report.tsv"
-    localrule: True
     conda:
         "../envs/segflow.yaml"
     resources:
@@ -381,8 +414,37 @@ rule make_report:
     params:
         code=code_key("make_report"),
         config=lasting(config),
+        datasets={name: RUN.datasets[name] for name in RUN.selected["dataset"]},
+        models=RUN.models,
+        titles={name: RUN.title(name) for name in RUN.predictors},
+        members={name: list(members) for name, members in RUN.predictors.items()},
+        class_titles={name: class_titles() if RUN.classifies(name) else {} for name in RUN.datasets},
+    script:
+        "../workflow/scripts/make_report.py"
+
+
+rule make_workflow_report:
+    """Let Snakemake gather tables, figures and provenance into a page of its own."""
+    input:
+        targets("figures"),
+    output:
+        report="<results>/workflow_report.html",
+        config="<results>/config.yaml",
+    log:
+        "<logs>/make_workflow_report.log",
+    benchmark:
+        "<benchmarks>/make_workflow_report.tsv"
+    localrule: True
+    conda:
+        "../envs/segflow.yaml"
+    resources:
+        mem_mb=mem_mb(4000),
+        runtime=minutes(30),
+    params:
+        code=code_key("make_workflow_report"),
+        config=lasting(config),
         pathvars=config["pathvars"],
         # Not tracked: where the project lies changes nothing in the report.
         snakefile=lambda wildcards, input: f"{workflow.basedir}/Snakefile",
     script:
-        "../workflow/scripts/make_report.py"
+        "../workflow/scripts/make_workflow_report.py"

@@ -37,6 +37,7 @@ STAGES = [
     "select_predictor",
     "plot_cases",
     "plot_metrics",
+    "prepare_viewer",
     "write_provenance",
     "make_report",
 ]

@@ -48,6 +48,9 @@ def classified(tmp_path):
 def test_classifiers_are_measured_compared_and_drawn(classified):
     classified.snakemake()
     folder = classified.results / "hippocampus"
+    report = (classified.results / "report.html").read_text()
+    assert "Classes of cases" in report
+    assert "Gradient boosting on features of" in report
     tables = {name: pd.read_csv(folder / name / "classification.csv") for name in TOLD}
     for table in tables.values():
         assert table["split"].value_counts().to_dict() == {"val": N_TRAINING, "test": N_TEST}

@@ -6,6 +6,7 @@ from segflow.evaluation.summaries import read_metrics
 from segflow.files.labels import blank_ignored
 from segflow.images.nifti import SUFFIX, read_image, read_labels
 from segflow.jobs.logs import logged
+from segflow.report.cases import three_cases
 from segflow.report.figures import Panel, draw_cases, draw_message, save
 
 
@@ -13,18 +14,13 @@ def main(
     metrics: Path, split: str, labels: dict, channels: list[str], raw: Path, figure: Path
 ) -> None:
     """Draw channels, reference, prediction and post-processed prediction of three cases."""
-    table = read_metrics({"": metrics})
-    chosen = (table["split"] == split) & (table["stage"] == "postprocessed")
-    table = table[chosen & table["label"].isin(list(labels))]
-    ranking = table.groupby("case")["dice"].mean().dropna().sort_values(kind="stable")
-    if ranking.empty:
+    chosen = three_cases(read_metrics({"": metrics}), split, list(labels))
+    if not chosen:
         save(draw_message(f"No {split} case has a reference."), figure)
         return
     images, references = (("imagesTr", "labelsTr"), ("imagesTs", "labelsTs"))[split == "test"]
-    places = {"best": len(ranking) - 1, "median": len(ranking) // 2, "worst": 0}
     panels = []
-    for name, place in places.items():
-        case = ranking.index[place]
+    for name, (case, dice) in chosen.items():
         file = f"{case}{SUFFIX}"
         predictions = metrics.parent / "predictions" / split
         reference, grid = read_labels(raw / references / file)
@@ -32,7 +28,7 @@ def main(
         blank_ignored(labels, reference, *shown)
         panels.append(
             Panel(
-                title=f"{name}: {case}\nDice {ranking.iloc[place]:.3f}",
+                title=f"{name}: {case}\nDice {dice:.3f}",
                 channels={
                     channel: read_image(raw / images / f"{case}_{number:04d}{SUFFIX}")[0][0]
                     for number, channel in enumerate(channels)

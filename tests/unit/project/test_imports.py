@@ -17,6 +17,7 @@ ALLOWED = {
     "count_costs": {"nnunetv2", "torch"},
     "extract_fingerprint": {"nnunetv2"},
     "find_near_duplicates": {"matplotlib"},
+    "make_report": {"pandas", "sklearn", "statsmodels"},
     "plan_experiment": {"nnunetv2"},
     "plot_augmentation": {"matplotlib", "torch"},
     "plot_brains": {"matplotlib"},

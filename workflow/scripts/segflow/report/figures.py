@@ -22,12 +22,11 @@ from segflow.evaluation.metrics import AREAS, VOLUMES
 from segflow.files.content import replacing
 from segflow.files.labels import Labels, foreground_values
 from segflow.files.words import counted
+from segflow.report.colours import COLOURS
 
 if TYPE_CHECKING:
     import pandas as pd
 
-# Okabe and Ito's palette, which people with any colour vision can tell apart.
-COLOURS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000"]
 STYLE = {
     "font.size": 10,
     "axes.spines.top": False,

@@ -33,7 +33,20 @@ PREPARED: dict[str, list[str]] = {
         "{dataset}/costs.csv",
         "run.json",
     ],
-    "report": ["report.html"],
+    "page": [
+        "{dataset}/cases.csv",
+        "{dataset}/problems.csv",
+        "{dataset}/flow.csv",
+        "{dataset}/comparisons.csv",
+        "{dataset}/volumes.csv",
+        "{dataset}/lesion_detection.csv",
+        "{dataset}/structure_detection.csv",
+        "{dataset}/subgroups.csv",
+        "{dataset}/rank_stability.csv",
+        "{dataset}/viewer.csv",
+        "{dataset}/{model}/fold_{fold}/training.json",
+    ],
+    "report": ["report.html", "workflow_report.html"],
     "discard": ["{dataset}/discarded.csv"],
 }
 # What data sets have whose cases a predictor segments.

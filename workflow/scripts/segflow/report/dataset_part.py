@@ -1,0 +1,546 @@
+"""The part of the report on one data set: its tables, its figures, and what the plots draw."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from segflow.datasets.problems import read_problems
+from segflow.evaluation.comparisons import KEYS as COMPARISON_KEYS
+from segflow.evaluation.comparisons import METHOD, ON_VALIDATION
+from segflow.evaluation.comparisons import READING as COMPARISONS
+from segflow.evaluation.metrics import METRICS, SHARES
+from segflow.evaluation.summaries import (
+    ALL,
+    COUNTS,
+    KEYS,
+    arrange,
+    mean_of_defined,
+    read_metrics,
+)
+from segflow.files.cases import Case, read_cases
+from segflow.files.content import read_own_json
+from segflow.files.frames import read_frame
+from segflow.files.labels import Labels, foreground_values, single_values
+from segflow.files.words import counted
+from segflow.report.cases import three_cases
+from segflow.report.classes import class_comparisons, class_overview
+from segflow.report.colours import COLOURS
+from segflow.report.findings import STAGES, answer, own_rows, warnings
+from segflow.report.page import Picture, embed
+from segflow.report.tables import (
+    AGREEMENT,
+    DETECTION,
+    MAIN,
+    PUBLISHED,
+    READING,
+    SPLITS,
+    agreed,
+    by_subgroup,
+    compared,
+    detected_lesions,
+    detected_structures,
+    heading,
+    infinite_note,
+    left_out,
+    number,
+    overview,
+    p_text,
+)
+
+PLOTTED = [*MAIN, "assd", "lesion_f1"]
+INK = "var(--fourth)"  # in place of black, which nobody sees on a dark page
+COST_TITLES = {
+    "networks": "networks",
+    "parameters": "parameters",
+    "windows_per_case": "windows a case",
+    "gflops_per_case": "GFLOPs a case",
+    "epochs": "epochs",
+    "training_seconds": "training (s)",
+    "peak_mb": "peak memory (MB)",
+    "devices": "device",
+}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a run asks of a data set.
+
+    Parameters
+    ----------
+    name : str
+        Name of the data set.
+    described : dict
+        Its description.
+    titles : dict of str to str
+        Titles of predictors that make label maps, in their order.
+    class_titles : dict of str to str
+        Titles of those that tell classes; empty if none does.
+    models : dict of str to dict
+        Descriptions of the models.
+    """
+
+    name: str
+    described: dict[str, Any]
+    titles: dict[str, str]
+    class_titles: dict[str, str]
+    models: dict[str, dict[str, Any]]
+
+
+def describe_dataset(asked: Asked, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what the page shows of a data set, and what its scripts read.
+
+    Parameters
+    ----------
+    asked : Asked
+        What the run asks.
+    folder : Path
+        Folder of the data set's results.
+    """
+    best = read_own_json(folder / "best.json")
+    summary = read_frame(folder / "summary.csv", [*KEYS, "published", "note"])
+    summary["note"] = summary["note"].fillna("")
+    # Published rows have no counts, so pandas reads all of them as floats.
+    summary[COUNTS] = summary[COUNTS].astype("Int64")
+    comparisons = read_frame(folder / "comparisons.csv", COMPARISON_KEYS)
+    problems = read_problems(folder / "problems.csv")
+    splits = read_frame(folder / "splits.csv", ["fold", "part"])
+    detection = read_frame(folder / "structure_detection.csv", KEYS[:3])
+    duplicates = _read_if_there(folder / "near_duplicates.csv")
+    tables = {name: folder / name / "metrics.csv" for name in asked.titles}
+    metrics = read_metrics(tables)
+    cases = read_cases(folder / "cases.csv")
+    trainings = {
+        (path.parent.parent.name, path.parent.name.removeprefix("fold_")): read_own_json(path)
+        for model in asked.models
+        for path in sorted(folder.glob(f"{model}/fold_*/training.json"))
+    }
+    first_split = "val" if (metrics["split"] == "val").any() else "test"
+    own = metrics[metrics["predictor"] == best["predictor"]]
+    first = three_cases(own, first_split, list(asked.described["labels"]))
+    picture = folder / best["predictor"] / f"cases_{first_split}.png"
+    content = {
+        "name": asked.name,
+        "short": asked.name,
+        "title": asked.described["title"],
+        "best": best["predictor"],
+        "answer": answer(best, summary, comparisons, asked.titles),
+        "warnings": warnings(
+            best, summary, detection, problems, splits, trainings, duplicates, asked.titles
+        ),
+        "first_picture": embed(
+            picture,
+            "best, median and worst case",
+            f"{asked.titles[best['predictor']]}: the best, a median and the worst case by Dice, "
+            f"{SPLITS[first_split].lower()}.",
+        )
+        if picture.exists()
+        else None,
+        "first_cases": [(name, case) for name, (case, _) in first.items()],
+        **_results(asked, summary, comparisons, folder),
+        "classification": _classification(asked, folder),
+        "postprocessing": _postprocessing(asked, folder),
+        "costs": _costs(asked, folder),
+        "flow": _shown(read_frame(folder / "flow.csv")),
+        "splits": _shown(splits),
+        "problems": _problems(folder),
+        "duplicates": None if duplicates is None else _shown(duplicates),
+        "covariates": _known_of(cases),
+        "figures": _figures(asked, folder, best["predictor"], first_split),
+    }
+    return content, _plotted(asked, best, summary, comparisons, metrics, cases)
+
+
+def _read_if_there(path: Path) -> pd.DataFrame | None:
+    return read_frame(path) if path.exists() else None
+
+
+def _shown(table: pd.DataFrame, titles: dict[str, str] | None = None) -> pd.DataFrame:
+    """Return a table as text: up to three decimals, and nothing where nothing is."""
+
+    def text(value: object) -> object:
+        if isinstance(value, float):
+            plain = f"{value:,.3f}".rstrip("0").rstrip(".") if abs(value) >= 1 else f"{value:.3g}"
+            return "" if np.isnan(value) else plain
+        return f"{value:,}" if isinstance(value, int | np.integer) else value
+
+    names = {name: name.replace("_", " ") for name in table.columns} | (titles or {})
+    return table.map(text).rename(columns=names)
+
+
+def _results(
+    asked: Asked, summary: pd.DataFrame, comparisons: pd.DataFrame, folder: Path
+) -> dict[str, Any]:
+    """Return the tables of results and comparisons, with what to know to read them."""
+    splits = [split for split in SPLITS if (own_rows(summary)["split"] == split).any()]
+    results = [(SPLITS[split], overview(summary, split, MAIN, asked.titles)) for split in splits]
+    pairs = [
+        (SPLITS[split], compared(comparisons, split, asked.titles))
+        for split in splits
+        if len(asked.titles) > 1
+    ]
+    kinds = {
+        "Agreement of volumes": ("volumes.csv", agreed),
+        "Lesions found and made up": ("lesion_detection.csv", detected_lesions),
+        "Structures found and rightly left out": ("structure_detection.csv", detected_structures),
+    }
+    further = [(f"Means of folds, {title}", table) for title, table in _by_fold(summary, asked)]
+    for title, (file, shown) in kinds.items():
+        table = read_frame(folder / file, KEYS[:3])
+        for split in splits:
+            if len(table) and len(part := shown(table, split, asked.titles)):
+                further.append((f"{title}: {SPLITS[split].lower()}", part))
+    subgroups = read_frame(folder / "subgroups.csv", ["subgroup", "value", *KEYS])
+    for column in dict.fromkeys(subgroups["subgroup"]):
+        for split in splits:
+            if len(part := by_subgroup(subgroups, column, split, asked.titles)):
+                further.append((f"By {column}: {SPLITS[split].lower()}", part))
+    rank_stability = read_frame(folder / "rank_stability.csv", KEYS[:3])
+    stable = rank_stability[rank_stability["stage"] == "postprocessed"]
+    stable = stable.assign(predictor=stable["predictor"].map(asked.titles)).drop(columns="stage")
+    if len(stable):
+        further.append(("Stability of ranks under resampling", _shown(stable)))
+    published = [PUBLISHED] if summary["published"].notna().any() else []
+    return {
+        "results": results,
+        "reading": [
+            READING,
+            infinite_note(),
+            AGREEMENT,
+            DETECTION,
+            *left_out(list(asked.described["evaluated_regions"])),
+            *published,
+        ],
+        "comparisons": [pair for pair in pairs if len(pair[1])],
+        "comparison_notes": [COMPARISONS, *([ON_VALIDATION] if "val" in splits else []), METHOD],
+        "further": further,
+    }
+
+
+def _by_fold(summary: pd.DataFrame, asked: Asked) -> list[tuple[str, pd.DataFrame]]:
+    """Return the mean, or of distances the median, of each fold for the main metrics."""
+    own = own_rows(summary, split="val", stage="postprocessed", label=ALL)
+    tables = []
+    for metric in MAIN:
+        rows = own[own["metric"] == metric]
+        if rows["n"].sum() == 0 or rows["fold"].nunique() < 3:
+            continue
+        column = "median" if METRICS[metric].infinite else "mean"
+        wide = rows.pivot(index="predictor", columns="fold", values=column)
+        wide = wide.reindex([name for name in asked.titles if name in wide.index])
+        table = wide.map(lambda value, metric=metric: number(value, metric))
+        table = table.rename(
+            columns={fold: "all" if fold == ALL else f"fold {fold}" for fold in wide.columns}
+        )
+        table.insert(0, "predictor", [asked.titles[name] for name in wide.index])
+        tables.append((heading(metric), table.reset_index(drop=True)))
+    return tables
+
+
+def _classification(asked: Asked, folder: Path) -> list[tuple[str, pd.DataFrame]]:
+    if not asked.class_titles:
+        return []
+    text = ["predictor", "split", "class", "metric", "published"]
+    summary = read_frame(folder / "classification_summary.csv", text)
+    comparisons = read_frame(
+        folder / "classification_comparisons.csv",
+        ["split", "metric", "predictor", "other", "class"],
+    )
+    tables = []
+    for split in (name for name in SPLITS if (summary["split"] == name).any()):
+        classes = asked.described["classes"]
+        shown = class_overview(summary, split, classes, asked.class_titles)
+        tables += [(f"{SPLITS[split]}: {part}", table) for part, table in shown.items()]
+        pairs = class_comparisons(comparisons, split, asked.class_titles)
+        tables += [(f"{SPLITS[split]}: all pairs", pairs)] if len(pairs) else []
+    return tables
+
+
+def _postprocessing(asked: Asked, folder: Path) -> pd.DataFrame:
+    """Return which steps each predictor adopted, and what they gain."""
+    rows = []
+    for name, title in asked.titles.items():
+        choice = read_own_json(folder / name / "postprocessing.json")
+        gain = choice["gain"] or {}
+        steps = [
+            f"{step['operation'].replace('_', ' ')} ({step['parameter']:g}) on {step['scope']}"
+            for step in choice["steps"]
+        ]
+        fitted = gain.get("cross_fitted")
+        interval = gain.get("ci")
+        rows.append(
+            {
+                "predictor": title,
+                "steps": "\n".join(steps) or "none",
+                "why none": choice["not_adopted"] or ("" if steps else "nothing gains"),
+                "gain in sample": _signed(gain.get("in_sample")),
+                "gain cross-fitted": _signed(fitted)
+                + (f"\n{interval[0]:+.4f} to {interval[1]:+.4f}" if interval else ""),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _signed(value: float | None) -> str:
+    return "-" if value is None else f"{value:+.4f}"
+
+
+def _costs(asked: Asked, folder: Path) -> pd.DataFrame:
+    costs = read_frame(folder / "costs.csv", ["predictor"])
+    costs["predictor"] = costs["predictor"].map(asked.titles)
+    return _shown(costs, COST_TITLES)
+
+
+def _problems(folder: Path) -> pd.DataFrame | None:
+    problems = read_frame(
+        folder / "problems.csv", ["case", "file", "severity", "problem", "action"]
+    )
+    problems = problems.fillna("").drop(columns="file")
+    order = {"error": 0, "leak": 1, "repaired": 2, "note": 3}
+    problems = problems.sort_values("severity", key=lambda names: names.map(order), kind="stable")
+    return problems[["severity", "case", "problem", "action"]] if len(problems) else None
+
+
+def _known_of(cases: list[Case]) -> pd.DataFrame:
+    """Return the cases with what is known of them."""
+    covariates = sorted({name for case in cases for name in case.covariates})
+    rows = [
+        {
+            "case": case.case,
+            "part": case.split,
+            "group": case.group,
+            "class": case.class_label,
+            "shape (z, y, x)": case.shape.replace(" ", " x "),
+            "spacing (mm)": case.spacing_mm.replace(" ", " x "),
+        }
+        | {name: case.covariates.get(name, "") for name in covariates}
+        for case in cases
+    ]
+    table = pd.DataFrame(rows)
+    return table.loc[:, (table != "").any()]
+
+
+def _figures(asked: Asked, folder: Path, best: str, first_split: str) -> dict[str, list[Picture]]:
+    """Return the figures of the run by the section that they stand in; those that there are."""
+    other = "test" if first_split == "val" else "val"
+    title = asked.titles[best]
+    named = {
+        "comparison": [
+            ("volumes.png", "Volumes against the reference", "Differences of volumes"),
+            ("reliability.png", "Reliability", "Probabilities against what is there"),
+            ("froc.png", "FROC", "Sensitivity of lesions against false positives per case"),
+        ],
+        "cases": [
+            *(
+                (
+                    f"case_comparison_{split}.png",
+                    f"All predictors: {SPLITS[split].lower()}",
+                    "The same cases as all predictors see them",
+                )
+                for split in SPLITS
+            ),
+            (
+                f"{best}/cases_{other}.png",
+                f"Best, median and worst: {SPLITS[other].lower()}",
+                title,
+            ),
+        ],
+        "classification": [
+            ("classification_curves.png", "ROC and precision-recall curves", "Of all classifiers"),
+            ("classification_confusion.png", "Confusion matrices", "Of all classifiers"),
+            ("classification_reliability.png", "Reliability of classes", "Of all classifiers"),
+            ("classification_cases.png", "Probability of the true class", "Of every case"),
+        ],
+        "postprocessing": [
+            (f"{name}/postprocessing.png", f"Search for {shown}", "What thresholds are worth")
+            for name, shown in asked.titles.items()
+        ],
+        "training": [
+            ("learning_curves.png", "All models side by side", "Score of validation patches"),
+            *(
+                (
+                    f"{name}/training.png",
+                    f"{asked.titles[name]}: losses and scores of its folds",
+                    "The score on random patches of validation cases is a sign, no result",
+                )
+                for name in asked.models
+            ),
+            *(
+                (
+                    f"{name}/augmentation.png",
+                    f"{asked.titles[name]}: augmentation",
+                    "Patches before and after augmentation",
+                )
+                for name in asked.models
+            ),
+        ],
+        "data": [
+            ("near_duplicates.png", "Nearly equal images", "Pairs; marked where classes differ"),
+            ("preparation.png", "Preparation of images", "After each step"),
+        ],
+    }
+    return {
+        section: [
+            embed(folder / file, name, f"{name}. {text}.")
+            for file, name, text in shown
+            if (folder / file).exists()
+        ]
+        for section, shown in named.items()
+    }
+
+
+def _plotted(
+    asked: Asked,
+    best: dict[str, Any],
+    summary: pd.DataFrame,
+    comparisons: pd.DataFrame,
+    metrics: pd.DataFrame,
+    cases: list[Case],
+) -> dict[str, Any]:
+    """Return what the scripts of the page draw of a data set."""
+    wanted = list(dict.fromkeys([*PLOTTED, best["metric"]]))
+    arranged = arrange(metrics, wanted, asked.described["evaluated_regions"])
+    names = [
+        name
+        for name in wanted
+        if any(name in split.metrics and not np.isnan(split.of(name)).all() for split in arranged)
+    ]
+    labels = list(dict.fromkeys([ALL, *(label for split in arranged for label in split.labels)]))
+    classes = {case.case: case.class_label for case in cases}
+    following = next(
+        (row["predictor"] for row in best["ranking"] if row["predictor"] != best["predictor"]),
+        best["predictor"],
+    )
+    parts = {}
+    for split in arranged:
+        averaged = mean_of_defined(split.values[:, :, :, split.averaged], axis=3)[:, :, :, None]
+        values = np.concatenate([averaged, split.values], axis=3)
+        values_of = {
+            predictor: {
+                stage: {
+                    label: {
+                        name: column
+                        for name in names
+                        if name in split.metrics
+                        and not np.isnan(
+                            column := values[p, s, :, at, split.metrics.index(name)]
+                        ).all()
+                    }
+                    for at, label in enumerate([ALL, *split.labels])
+                }
+                for s, stage in enumerate(split.stages)
+            }
+            for p, predictor in enumerate(split.predictors)
+        }
+        parts[split.split] = {
+            "cases": split.cases,
+            "folds": split.folds,
+            "classes": [classes[case] for case in split.cases] if any(classes.values()) else None,
+            "values": values_of,
+        }
+    first_split = next(iter(parts), "val")
+    values = foreground_values(asked.described["labels"])
+    return {
+        "name": asked.name,
+        "title": asked.described["title"],
+        "metrics": [
+            {
+                "key": name,
+                "title": METRICS[name].title,
+                "heading": heading(name),
+                "digits": 2 if METRICS[name].unit else 3,
+                "share": name in SHARES,
+                "better": METRICS[name].better,
+            }
+            for name in names
+        ],
+        "labels": labels,
+        "oneLabel": len(labels) == 2,
+        "stages": list(STAGES),
+        "predictors": [
+            {"key": name, "title": title, "colour": _on_page(place), "bright": _on_dark(place)}
+            for place, (name, title) in enumerate(asked.titles.items())
+        ],
+        "splits": parts,
+        "first": {
+            "split": first_split,
+            "metric": best["metric"],
+            "label": ALL,
+            "stage": best["stage"],
+            "predictor": best["predictor"],
+            "other": following,
+        },
+        "boxes": {
+            "|".join([row.predictor, row.split, row.stage, row.label, row.metric]): [
+                row.min,
+                row.q1,
+                row.median,
+                row.q3,
+                row.max,
+            ]
+            for row in own_rows(summary, fold=ALL).itertuples()
+            if row.metric in names and row.n
+        },
+        "comparisons": _pairs(comparisons, names),
+        "labelNames": _names_of(asked.described["labels"], values),
+        "labelColours": {value: _rgb(_on_dark(place + 1)) for place, value in enumerate(values)},
+    }
+
+
+def _pairs(comparisons: pd.DataFrame, names: list[str]) -> dict[str, dict[str, Any]]:
+    """Return the test of each pair of predictors, in either order, by what it is of."""
+    found = {}
+    for row in comparisons[comparisons["metric"].isin(names)].itertuples():
+        about = [row.split, row.stage, row.metric, row.label]
+        estimates = (row.hodges_lehmann, row.ci_low, row.ci_high)
+        counts = (row.wins, row.ties, row.losses)
+        for pair, (middle, low, high), better in (
+            ((row.predictor, row.other), estimates, counts),
+            (
+                (row.other, row.predictor),
+                tuple(-x for x in (estimates[0], *estimates[:0:-1])),
+                counts[::-1],
+            ),
+        ):
+            found["|".join([*about, *pair])] = {
+                "middle": middle,
+                "low": low,
+                "high": high,
+                "text": _in_words(row, (middle, low, high), better),
+            }
+    return found
+
+
+def _in_words(row: tuple, estimates: tuple[float, ...], counts: tuple[int, ...]) -> str:
+    if np.isnan(row.p_corrected):
+        return "There are too few cases for a test."
+    middle, low, high = (number(value, row.metric, "+") for value in estimates)
+    interval = "" if np.isnan(estimates[1]) else f", 95 % interval {low} to {high}"
+    wins, ties, losses = (f"{count:.0f}" for count in counts)
+    return (
+        f"Hodges-Lehmann {middle}{interval}; Wilcoxon's signed-rank test, "
+        f"{p_text(row.p_corrected)} after Holm's correction; in {wins} of "
+        f"{counted(int(row.n_groups), 'group')} the first is better, in {ties} neither, in "
+        f"{losses} the other."
+    )
+
+
+def _names_of(labels: Labels, values: list[int]) -> dict[int, str]:
+    single = {value: name for name, value in single_values(labels).items()}
+    return {value: single.get(value, f"value {value}") for value in values}
+
+
+def _on_page(place: int) -> str:
+    colour = COLOURS[place % len(COLOURS)]
+    return INK if colour == "#000000" else colour
+
+
+def _on_dark(place: int) -> str:
+    colour = COLOURS[place % len(COLOURS)]
+    return "#FFFFFF" if colour == "#000000" else colour
+
+
+def _rgb(colour: str) -> list[int]:
+    return [int(colour[at : at + 2], 16) for at in (1, 3, 5)]
