@@ -22,7 +22,7 @@ RANKED_BY = "dice"  # see `segflow.evaluation.ranking`, which takes long to load
 INLINE_MB = 16.0  # of cases within the page; others lie beside it
 SOFTWARE = ("python", "nnunetv2", "torch", "snakemake", "monai", "numpy", "scipy", "simpleitk")
 WORKFLOW_REPORT = "workflow_report.html"  # that of Snakemake, beside this one
-TITLE = "Segmentation of medical images: results"
+TITLE = "{} of medical images: results"
 
 
 def describe_study(results: Path, asked: dict[str, Asked]) -> dict[str, Any] | None:
@@ -125,12 +125,14 @@ def main(
     }
     contents, data, scripts = [], {}, []
     for name, one in asked.items():
-        content, data[name] = describe_dataset(one, results / name)
+        content, plotted = describe_dataset(one, results / name)
         contents.append(content)
-        viewed = read_frame(results / name / "viewer.csv", ["split", "case", "script"])
-        scripts.append(viewed.set_index(name + "/" + viewed["case"]))
-    scripts = pd.concat(scripts)
-    first = [f"{one['name']}/{case}" for one in contents for _, case in one["first_cases"]]
+        if plotted is not None:
+            data[name] = plotted
+            viewed = read_frame(results / name / "viewer.csv", ["split", "case", "script"])
+            scripts.append(viewed.set_index(name + "/" + viewed["case"]))
+    scripts = pd.concat(scripts) if scripts else pd.DataFrame({"script": [], "bytes": []})
+    first = [f"{one['name']}/{case}" for one in contents for _, case in one.get("first_cases", [])]
     inline = {
         name: (results / scripts.loc[name, "script"]).read_text()
         for name in choose_inline(scripts, first)
@@ -139,6 +141,7 @@ def main(
     chosen_by = f"the {'median' if metric.infinite else 'mean'} {metric.title}"
     facts = describe_run(config, datasets, models, titles, members, record, chosen_by)
     facts["datasets"] = []
+    facts["segmented"] = bool(titles)
     covariates: set[str] = set()
     for content in contents:
         name = content["name"]
@@ -158,7 +161,8 @@ def main(
     software |= {key.replace("_", " "): value for key, value in record["machine"].items() if value}
     page = render(
         {
-            "title": TITLE + (", in miniature" if facts["miniature"] else ""),
+            "title": TITLE.format("Segmentation" if titles else "Classification")
+            + (", in miniature" if facts["miniature"] else ""),
             "asked": facts["asked"],
             "miniature": facts["miniature"],
             "datasets": contents,

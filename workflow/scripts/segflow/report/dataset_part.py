@@ -28,7 +28,14 @@ from segflow.files.words import counted
 from segflow.report.cases import three_cases
 from segflow.report.classes import class_comparisons, class_overview
 from segflow.report.colours import COLOURS
-from segflow.report.findings import STAGES, answer, own_rows, warnings
+from segflow.report.findings import (
+    STAGES,
+    answer,
+    answer_classes,
+    early_warnings,
+    own_rows,
+    warnings,
+)
 from segflow.report.page import Picture, embed
 from segflow.report.tables import (
     AGREEMENT,
@@ -50,6 +57,7 @@ from segflow.report.tables import (
     p_text,
 )
 
+CLASS_KEYS = ["predictor", "split", "class", "metric", "published"]
 PLOTTED = [*MAIN, "assd", "lesion_f1"]
 INK = "var(--fourth)"  # in place of black, which nobody sees on a dark page
 COST_TITLES = {
@@ -88,9 +96,16 @@ class Asked:
     class_titles: dict[str, str]
     models: dict[str, dict[str, Any]]
 
+    @property
+    def all_titles(self) -> dict[str, str]:
+        """Titles of all that segments or tells classes."""
+        return self.titles | self.class_titles
 
-def describe_dataset(asked: Asked, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+
+def describe_dataset(asked: Asked, folder: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """Return what the page shows of a data set, and what its scripts read.
+
+    The scripts read nothing of one whose cases are only told apart by their classes.
 
     Parameters
     ----------
@@ -99,37 +114,62 @@ def describe_dataset(asked: Asked, folder: Path) -> tuple[dict[str, Any], dict[s
     folder : Path
         Folder of the data set's results.
     """
-    best = read_own_json(folder / "best.json")
-    summary = read_frame(folder / "summary.csv", [*KEYS, "published", "note"])
-    summary["note"] = summary["note"].fillna("")
-    # Published rows have no counts, so pandas reads all of them as floats.
-    summary[COUNTS] = summary[COUNTS].astype("Int64")
-    comparisons = read_frame(folder / "comparisons.csv", COMPARISON_KEYS)
     problems = read_problems(folder / "problems.csv")
     splits = read_frame(folder / "splits.csv", ["fold", "part"])
-    detection = read_frame(folder / "structure_detection.csv", KEYS[:3])
     duplicates = _read_if_there(folder / "near_duplicates.csv")
-    tables = {name: folder / name / "metrics.csv" for name in asked.titles}
-    metrics = read_metrics(tables)
     cases = read_cases(folder / "cases.csv")
     trainings = {
         (path.parent.parent.name, path.parent.name.removeprefix("fold_")): read_own_json(path)
         for model in asked.models
         for path in sorted(folder.glob(f"{model}/fold_*/training.json"))
     }
+    data = [problems, splits, trainings, duplicates, asked.all_titles]
+    content = {
+        "name": asked.name,
+        "short": asked.name,
+        "title": asked.described["title"],
+        "classification": _classification(asked, folder),
+        "costs": _costs(asked, folder),
+        "flow": _shown(read_frame(folder / "flow.csv")),
+        "splits": _shown(splits),
+        "problems": _problems(folder),
+        "duplicates": None if duplicates is None else _shown(duplicates),
+        "covariates": _known_of(cases),
+    }
+    if asked.titles:
+        own, plotted = _segmentation(asked, folder, cases, data)
+        return content | own, plotted
+    summary = read_frame(folder / "classification_summary.csv", CLASS_KEYS)
+    classified = {
+        "answer": answer_classes(summary, asked.class_titles),
+        "warnings": early_warnings(*data),
+        "figures": _figures(asked, folder),
+        "segmented": False,
+    }
+    return content | classified, None
+
+
+def _segmentation(
+    asked: Asked, folder: Path, cases: list[Case], data: list[Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what is shown and drawn of label maps; `data` are arguments of `warnings`."""
+    best = read_own_json(folder / "best.json")
+    summary = read_frame(folder / "summary.csv", [*KEYS, "published", "note"])
+    summary["note"] = summary["note"].fillna("")
+    # Published rows have no counts, so pandas reads all of them as floats.
+    summary[COUNTS] = summary[COUNTS].astype("Int64")
+    comparisons = read_frame(folder / "comparisons.csv", COMPARISON_KEYS)
+    detection = read_frame(folder / "structure_detection.csv", KEYS[:3])
+    metrics = read_metrics({name: folder / name / "metrics.csv" for name in asked.titles})
     first_split = "val" if (metrics["split"] == "val").any() else "test"
     own = metrics[metrics["predictor"] == best["predictor"]]
     first = three_cases(own, first_split, list(asked.described["labels"]))
     picture = folder / best["predictor"] / f"cases_{first_split}.png"
     content = {
-        "name": asked.name,
-        "short": asked.name,
-        "title": asked.described["title"],
+        "segmented": True,
         "best": best["predictor"],
         "answer": answer(best, summary, comparisons, asked.titles),
-        "warnings": warnings(
-            best, summary, detection, problems, splits, trainings, duplicates, asked.titles
-        ),
+        "warnings": warnings(best, summary, detection, *data),
         "first_picture": embed(
             picture,
             "best, median and worst case",
@@ -140,15 +180,8 @@ def describe_dataset(asked: Asked, folder: Path) -> tuple[dict[str, Any], dict[s
         else None,
         "first_cases": [(name, case) for name, (case, _) in first.items()],
         **_results(asked, summary, comparisons, folder),
-        "classification": _classification(asked, folder),
         "postprocessing": _postprocessing(asked, folder),
-        "costs": _costs(asked, folder),
-        "flow": _shown(read_frame(folder / "flow.csv")),
-        "splits": _shown(splits),
-        "problems": _problems(folder),
-        "duplicates": None if duplicates is None else _shown(duplicates),
-        "covariates": _known_of(cases),
-        "figures": _figures(asked, folder, best["predictor"], first_split),
+        "figures": _figures(asked, folder) | _case_figures(asked, folder, best, first_split),
     }
     return content, _plotted(asked, best, summary, comparisons, metrics, cases)
 
@@ -242,8 +275,7 @@ def _by_fold(summary: pd.DataFrame, asked: Asked) -> list[tuple[str, pd.DataFram
 def _classification(asked: Asked, folder: Path) -> list[tuple[str, pd.DataFrame]]:
     if not asked.class_titles:
         return []
-    text = ["predictor", "split", "class", "metric", "published"]
-    summary = read_frame(folder / "classification_summary.csv", text)
+    summary = read_frame(folder / "classification_summary.csv", CLASS_KEYS)
     comparisons = read_frame(
         folder / "classification_comparisons.csv",
         ["split", "metric", "predictor", "other", "class"],
@@ -289,7 +321,7 @@ def _signed(value: float | None) -> str:
 
 def _costs(asked: Asked, folder: Path) -> pd.DataFrame:
     costs = read_frame(folder / "costs.csv", ["predictor"])
-    costs["predictor"] = costs["predictor"].map(asked.titles)
+    costs["predictor"] = costs["predictor"].map(asked.all_titles)
     return _shown(costs, COST_TITLES)
 
 
@@ -322,10 +354,11 @@ def _known_of(cases: list[Case]) -> pd.DataFrame:
     return table.loc[:, (table != "").any()]
 
 
-def _figures(asked: Asked, folder: Path, best: str, first_split: str) -> dict[str, list[Picture]]:
-    """Return the figures of the run by the section that they stand in; those that there are."""
-    other = "test" if first_split == "val" else "val"
-    title = asked.titles[best]
+def _case_figures(
+    asked: Asked, folder: Path, best: dict[str, Any], first_split: str
+) -> dict[str, list[Picture]]:
+    """Return the figures of label maps by the section that they stand in; those that there are."""
+    name, other = best["predictor"], "test" if first_split == "val" else "val"
     named = {
         "comparison": [
             ("volumes.png", "Volumes against the reference", "Differences of volumes"),
@@ -342,27 +375,35 @@ def _figures(asked: Asked, folder: Path, best: str, first_split: str) -> dict[st
                 for split in SPLITS
             ),
             (
-                f"{best}/cases_{other}.png",
+                f"{name}/cases_{other}.png",
                 f"Best, median and worst: {SPLITS[other].lower()}",
-                title,
+                asked.titles[name],
             ),
         ],
+        "postprocessing": [
+            (f"{name}/postprocessing.png", f"Search for {shown}", "What thresholds are worth")
+            for name, shown in asked.titles.items()
+        ],
+    }
+    return _embedded(named, folder)
+
+
+def _figures(asked: Asked, folder: Path) -> dict[str, list[Picture]]:
+    """Return the figures that every run has by the section that they stand in."""
+    titles = asked.all_titles
+    named = {
         "classification": [
             ("classification_curves.png", "ROC and precision-recall curves", "Of all classifiers"),
             ("classification_confusion.png", "Confusion matrices", "Of all classifiers"),
             ("classification_reliability.png", "Reliability of classes", "Of all classifiers"),
             ("classification_cases.png", "Probability of the true class", "Of every case"),
         ],
-        "postprocessing": [
-            (f"{name}/postprocessing.png", f"Search for {shown}", "What thresholds are worth")
-            for name, shown in asked.titles.items()
-        ],
         "training": [
             ("learning_curves.png", "All models side by side", "Score of validation patches"),
             *(
                 (
                     f"{name}/training.png",
-                    f"{asked.titles[name]}: losses and scores of its folds",
+                    f"{titles[name]}: losses and scores of its folds",
                     "The score on random patches of validation cases is a sign, no result",
                 )
                 for name in asked.models
@@ -370,7 +411,7 @@ def _figures(asked: Asked, folder: Path, best: str, first_split: str) -> dict[st
             *(
                 (
                     f"{name}/augmentation.png",
-                    f"{asked.titles[name]}: augmentation",
+                    f"{titles[name]}: augmentation",
                     "Patches before and after augmentation",
                 )
                 for name in asked.models
@@ -379,8 +420,16 @@ def _figures(asked: Asked, folder: Path, best: str, first_split: str) -> dict[st
         "data": [
             ("near_duplicates.png", "Nearly equal images", "Pairs; marked where classes differ"),
             ("preparation.png", "Preparation of images", "After each step"),
+            ("brains.png", "Normalised brains", "Those that agree least with the template"),
         ],
     }
+    return _embedded(named, folder)
+
+
+def _embedded(
+    named: dict[str, list[tuple[str, str, str]]], folder: Path
+) -> dict[str, list[Picture]]:
+    """Return the figures that there are of file, name and text of those of each section."""
     return {
         section: [
             embed(folder / file, name, f"{name}. {text}.")

@@ -130,7 +130,6 @@ def describe_run(
         "lesions": any("lesions" in one for one in datasets.values()),
         "subgroups": sorted({name for one in datasets.values() for name in one["subgroups"]}),
         "pretrained": [m["title"] for m in models.values() if "pretrained" in m["network"]],
-        "classified": any("classes" in one for one in datasets.values()),
         "nnunet": versions.get("nnunetv2", ""),
         "torch": versions.get("torch", ""),
         "snakemake": versions.get("snakemake", ""),
@@ -143,10 +142,12 @@ def _asked(
 ) -> str:
     ensembles = sum(len(own) > 1 for own in members.values())
     among = f" and {counted(ensembles, 'ensemble')}" if ensembles else ""
+    does = "segments" if members else "tells classes"
+    judged = metric if members else "the macro AUC"
     return (
-        f"Which of {counted(len(models), 'model')}{among} segments best on "
+        f"Which of {counted(len(models), 'model')}{among} {does} best on "
         f"{counted(len(datasets), 'data set')}? Cross-validated in {counted(n_folds, 'fold')} "
-        f"with seed {config['seed']}; the best is chosen by {metric} of the validation cases."
+        f"with seed {config['seed']}; the best is chosen by {judged} of the validation cases."
     )
 
 

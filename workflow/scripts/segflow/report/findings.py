@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from segflow.datasets.sources import Problem
+from segflow.evaluation.classification import MACRO
 from segflow.evaluation.metrics import METRICS
 from segflow.evaluation.summaries import ALL
 from segflow.files.words import counted, enumerate_some
@@ -98,6 +99,59 @@ def answer(
     return sentences
 
 
+def answer_classes(summary: pd.DataFrame, titles: dict[str, str]) -> list[str]:
+    """Say in sentences which classifier is best, how good it is, and against what.
+
+    Parameters
+    ----------
+    summary : DataFrame
+        ``classification_summary.csv``, published rows included.
+    titles : dict of str to str
+        Titles of the classifiers, baselines included.
+
+    Returns
+    -------
+    list of str
+        The answer, by the macro AUC of the validation cases, of test cases where no classifier has
+        validation cases; then the test cases, and published results, where there are any.
+    """
+    rows = summary[(summary["class"] == MACRO) & (summary["metric"] == "auc")]
+    own = rows[rows["published"].isna() & rows["value"].notna()]
+    if own.empty:
+        return ["No AUC is defined: too few classes have cases."]
+    judged_by = next(split for split in SPLITS if (own["split"] == split).any())
+    ranked = own[own["split"] == judged_by].sort_values("value", ascending=False, kind="stable")
+    best = ranked.iloc[0]
+    where = "cross-validated" if judged_by == "val" else "on the test cases"
+    sentences = [
+        f"{titles[best['predictor']]} has the best macro AUC of "
+        f"{counted(len(ranked), 'classifier')}, baselines included: {_of_class(best)}, {where}."
+    ]
+    test = own[(own["split"] == "test") & (own["predictor"] == best["predictor"])]
+    if judged_by == "val" and len(test):
+        sentences.append(
+            f"On the test cases, which had no part in any choice: {_of_class(test.iloc[0])}."
+        )
+    if len(ranked) > 1:
+        following = ranked.iloc[1]
+        sentences.append(
+            f"Next is {titles[following['predictor']]}: {_of_class(following)}. Tests of all pairs "
+            "are below."
+        )
+    theirs = rows[rows["published"].notna()].sort_values("value", ascending=False, kind="stable")
+    if len(theirs):
+        names = [f"{row.predictor} {row.value:.3f}" for row in theirs[:SHOWN].itertuples()]
+        sentences.append(f"Published macro AUC: {'; '.join(names)}. {ELSEWHERE}")
+    return sentences
+
+
+def _of_class(row: pd.Series) -> str:
+    interval = (
+        "" if np.isnan(row["low"]) else f"95 % interval {row['low']:.3f} to {row['high']:.3f}, "
+    )
+    return f"{row['value']:.3f} ({interval}{counted(int(row['n']), 'case')})"
+
+
 def _against(
     best: dict[str, Any], following: dict[str, Any], comparisons: pd.DataFrame, titles: dict
 ) -> str:
@@ -156,6 +210,17 @@ def _where(split: str) -> str:
     return {"val": " in cross-validation", "test": " on test cases"}.get(split, "")
 
 
+def early_warnings(
+    problems: list[Problem],
+    splits: pd.DataFrame,
+    trainings: dict[tuple[str, str], dict],
+    duplicates: pd.DataFrame | None,
+    titles: dict[str, str],
+) -> list[Warned]:
+    """Return what to be wary of in data and trainings; see `warnings`."""
+    return [*_of_data(problems, splits, duplicates), *_of_trainings(trainings, titles)]
+
+
 def warnings(
     best: dict[str, Any],
     summary: pd.DataFrame,
@@ -184,8 +249,7 @@ def warnings(
         Titles of the predictors.
     """
     return [
-        *_of_data(problems, splits, duplicates),
-        *_of_trainings(trainings, titles),
+        *early_warnings(problems, splits, trainings, duplicates, titles),
         *_of_cases(best, summary, detection),
         *_of_folds(best, summary, titles),
         *_of_publications(summary),
@@ -229,8 +293,8 @@ def _of_trainings(trainings: dict[tuple[str, str], dict], titles: dict[str, str]
     return [
         Warned(
             "bad",
-            f"{titles[model]}: the classification head collapsed in fold "
-            f"{enumerate_some(folds)}: it tells one class only.",
+            f"{titles[model]}: the training of classes collapsed in fold "
+            f"{enumerate_some(folds)}: one class only is told.",
             "training",
         )
         for model, folds in collapsed.items()

@@ -37,13 +37,7 @@ PREPARED: dict[str, list[str]] = {
         "{dataset}/cases.csv",
         "{dataset}/problems.csv",
         "{dataset}/flow.csv",
-        "{dataset}/comparisons.csv",
-        "{dataset}/volumes.csv",
-        "{dataset}/lesion_detection.csv",
-        "{dataset}/structure_detection.csv",
-        "{dataset}/subgroups.csv",
-        "{dataset}/rank_stability.csv",
-        "{dataset}/viewer.csv",
+        "{dataset}/costs.csv",
         "{dataset}/{model}/fold_{fold}/training.json",
     ],
     "report": ["report.html", "workflow_report.html"],
@@ -53,6 +47,15 @@ PREPARED: dict[str, list[str]] = {
 MAPS = {
     "evaluate": ["summary.csv", "best.json", "comparisons.csv"],
     "figures": ["summary.csv", "best.json", "comparisons.png", "metrics.png", "volumes.png"],
+    "page": [
+        "comparisons.csv",
+        "volumes.csv",
+        "lesion_detection.csv",
+        "structure_detection.csv",
+        "subgroups.csv",
+        "rank_stability.csv",
+        "viewer.csv",
+    ],
 }
 # What data sets have of whose cases a predictor tells the class.
 CLASSES = {
@@ -129,9 +132,10 @@ def target_files(run: Run, step: str) -> list[str]:
         files += [f"{name}/cohort.csv" for name in filter(run.is_cohort, chosen["dataset"])]
     if step in ("convert", "figures"):
         files += [f"{name}/brains.png" for name in filter(run.is_cohort, chosen["dataset"])]
+    if run.predictors:
+        maps = MAPS.get(step, [])
+        files += [f"{dataset}/{name}" for dataset in chosen["dataset"] for name in maps]
     if step in ("evaluate", "figures"):
-        if run.predictors:
-            files += [f"{dataset}/{name}" for dataset in chosen["dataset"] for name in MAPS[step]]
         files += [
             f"{dataset}/{name}"
             for dataset in filter(run.measures_probabilities, chosen["dataset"])
