@@ -163,6 +163,20 @@ def test_a_head_without_classes_is_refused(tmp_path):
     assert "config/models/headed.yaml: a head needs two classes or more, but" in text
 
 
+def test_a_run_that_only_tells_classes_comes_to_its_report(finished, tmp_path):
+    project = finished.copy(tmp_path / "project")
+    project.configure(models=["plain"], ensembles={}, folds=[0])
+    project.snakemake()
+    page = (project.results / "report.html").read_text()
+    assert "Classification of medical images: results" in page
+    assert "DenseNet of whole images" in page
+    assert "has the best macro AUC of 3 classifiers, baselines included" in page
+    assert "Paired differences" not in page
+    costs = pd.read_csv(project.results / "hippocampus/costs.csv")
+    assert list(costs["predictor"]) == ["plain"]
+    assert project.planned() == set()
+
+
 @pytest.mark.long
 def test_a_head_costs_the_segmentation_no_more_than_two_points_of_dice(tmp_path):
     """Halves of large and of small hippocampi are told apart beside their segmentation."""

@@ -141,7 +141,7 @@ def main(
     chosen_by = f"the {'median' if metric.infinite else 'mean'} {metric.title}"
     facts = describe_run(config, datasets, models, titles, members, record, chosen_by)
     facts["datasets"] = []
-    facts["segmented"] = bool(titles)
+    facts |= {"segmented": bool(titles), "classified": any(class_titles.values())}
     covariates: set[str] = set()
     for content in contents:
         name = content["name"]

@@ -146,10 +146,10 @@ def answer_classes(summary: pd.DataFrame, titles: dict[str, str]) -> list[str]:
 
 
 def _of_class(row: pd.Series) -> str:
-    interval = (
-        "" if np.isnan(row["low"]) else f"95 % interval {row['low']:.3f} to {row['high']:.3f}, "
-    )
-    return f"{row['value']:.3f} ({interval}{counted(int(row['n']), 'case')})"
+    beside = [counted(int(row["n"]), "case")]
+    if not np.isnan(row["low"]):
+        beside.insert(0, f"95 % interval {row['low']:.3f} to {row['high']:.3f}")
+    return f"{row['value']:.3f} ({', '.join(beside)})"
 
 
 def _against(
