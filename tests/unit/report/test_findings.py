@@ -139,7 +139,7 @@ def test_warnings_name_what_is_wrong(summary):
         "The published split has 1 leak; here groups stay together.",
         "2 pairs of nearly equal images, kept in one group each; 1 with different classes.",
         "Fold 0 has no label two in its val part.",
-        "Model A: the classification head collapsed in fold 1",
+        "Model A: the training of classes collapsed in fold 1",
         "the best predictor misses lesion wholly in 2 of 10 cases that have it.",
         "Fold 1 differs: its median Dice of 0.550 lies outside the middle half",
         "without fold 1 it is Model B, before post-processing",

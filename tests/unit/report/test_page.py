@@ -62,7 +62,7 @@ def facts():
     flow = [{"step": "excluded", "n_cases": 2, "reason": "no label"}]
     described = run.datasets["hippocampus"]
     found["datasets"] = [describe_cases("hippocampus", described, cases, flow, "It is best.")]
-    found["covariates"] = []
+    found |= {"covariates": [], "segmented": True, "classified": False}
     return found, run.datasets
 
 

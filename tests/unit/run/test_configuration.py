@@ -363,7 +363,7 @@ CLASSIFIER = {"configuration": "2d", "network": {"name": "resnet"}, "classifier"
         ),
         (
             {"configuration": "2d", "classifier": {}},
-            r"m\.yaml: classifier: nnunet segments; allowed are densenet, resnet",
+            r"m\.yaml: classifier: nnunet segments; allowed are ad_cnn, densenet, resnet",
         ),
         (
             {**CLASSIFIER, "training": {"loss": [{"term": "dice"}]}},
