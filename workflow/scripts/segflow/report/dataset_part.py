@@ -26,7 +26,8 @@ from segflow.files.frames import read_frame
 from segflow.files.labels import Labels, foreground_values, single_values
 from segflow.files.words import counted
 from segflow.report.cases import three_cases
-from segflow.report.classes import class_comparisons, class_overview
+from segflow.report.classes import BASELINES, COMPARED, POOLED, class_comparisons, class_overview
+from segflow.report.classes import READING as CLASSES
 from segflow.report.colours import COLOURS
 from segflow.report.findings import STAGES, answer, own_rows, warnings
 from segflow.report.page import Picture, embed
@@ -141,6 +142,7 @@ def describe_dataset(asked: Asked, folder: Path) -> tuple[dict[str, Any], dict[s
         "first_cases": [(name, case) for name, (case, _) in first.items()],
         **_results(asked, summary, comparisons, folder),
         "classification": _classification(asked, folder),
+        "class_notes": [CLASSES, POOLED, BASELINES, COMPARED],
         "postprocessing": _postprocessing(asked, folder),
         "costs": _costs(asked, folder),
         "flow": _shown(read_frame(folder / "flow.csv")),
