@@ -25,11 +25,11 @@ from segflow.files.content import read_own_json
 from segflow.files.frames import read_frame
 from segflow.files.labels import Labels, foreground_values, single_values
 from segflow.files.words import counted
-from segflow.report.cases import three_cases
 from segflow.report.classes import BASELINES, COMPARED, POOLED, class_comparisons, class_overview
 from segflow.report.classes import READING as CLASSES
 from segflow.report.colours import COLOURS
 from segflow.report.findings import STAGES, answer, own_rows, warnings
+from segflow.report.first_cases import three_cases
 from segflow.report.page import Picture, embed
 from segflow.report.tables import (
     AGREEMENT,
