@@ -25,8 +25,8 @@ from segflow.files.content import read_own_json
 from segflow.files.frames import read_frame
 from segflow.files.labels import Labels, foreground_values, single_values
 from segflow.files.words import counted
-from segflow.report.cases import three_cases
-from segflow.report.classes import class_comparisons, class_overview
+from segflow.report.classes import BASELINES, COMPARED, POOLED, class_comparisons, class_overview
+from segflow.report.classes import READING as CLASSES
 from segflow.report.colours import COLOURS
 from segflow.report.findings import (
     STAGES,
@@ -36,6 +36,7 @@ from segflow.report.findings import (
     own_rows,
     warnings,
 )
+from segflow.report.first_cases import three_cases
 from segflow.report.page import Picture, embed
 from segflow.report.tables import (
     AGREEMENT,
@@ -129,6 +130,7 @@ def describe_dataset(asked: Asked, folder: Path) -> tuple[dict[str, Any], dict[s
         "short": asked.name,
         "title": asked.described["title"],
         "classification": _classification(asked, folder),
+        "class_notes": [CLASSES, POOLED, BASELINES, COMPARED],
         "costs": _costs(asked, folder),
         "flow": _shown(read_frame(folder / "flow.csv")),
         "splits": _shown(splits),

@@ -16,7 +16,7 @@ import pandas as pd
 import yaml
 from PIL import Image
 
-from segflow.report.parts import FOLDER
+from segflow.report.page_folder import FOLDER
 
 WEBP_QUALITY = 82
 PHOTO_PIXELS = 2_200  # of the longer side of a picture
