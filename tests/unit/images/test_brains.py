@@ -99,6 +99,7 @@ def test_a_contact_sheet_shows_planes_and_outlines(brain):
     assert 0.01 < red.mean() < 0.3
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "damage",
     [
