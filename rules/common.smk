@@ -125,11 +125,17 @@ def brains_folder(wildcards) -> str:
     return f"{RESULTS}/{wildcards.dataset}/brains"
 
 
-def brains_state(wildcards) -> str:
+@cache
+def brains_state_of(dataset: str) -> str:
     """Return a key of the raw files of all cases, whose brains are normalised together."""
-    described, rule = RUN.datasets[wildcards.dataset], RUN.part_rule(wildcards.dataset)
-    record = Path(RESULTS, wildcards.dataset, "brains_sources.json")
-    return state_of_part(described, RUN.raw_folder(wildcards.dataset), rule, "all", record)
+    described, rule = RUN.datasets[dataset], RUN.part_rule(dataset)
+    record = Path(RESULTS, dataset, "brains_sources.json")
+    return state_of_part(described, RUN.raw_folder(dataset), rule, "all", record)
+
+
+def brains_state(wildcards) -> str:
+    """Return a key of the raw files that a job of normalisation depends on."""
+    return brains_state_of(wildcards.dataset)
 
 
 def normalised_brains(wildcards) -> str | list:

@@ -171,7 +171,7 @@ rule convert_dataset:
         dataset=lambda wildcards, output: RUN.datasets[wildcards.dataset],
         rule=lambda wildcards: RUN.part_rule(wildcards.dataset),
         folder=nnunet_raw,
-        brains=brains_folder,
+        brains=lambda wildcards, output: brains_folder(wildcards),
         problems=lambda wildcards: f"{RESULTS}/{wildcards.dataset}/problems.csv",
     script:
         "../workflow/scripts/convert_dataset.py"

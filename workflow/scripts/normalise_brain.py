@@ -8,7 +8,7 @@ from segflow.datasets.parts import PartRule, assign_parts
 from segflow.datasets.problems import join_problems, raise_problems, write_problems
 from segflow.datasets.sources import find_cases, record_sources
 from segflow.files.cases import write_rows
-from segflow.files.content import file_sha256, write_json
+from segflow.files.content import write_json
 from segflow.jobs.logs import logged
 from segflow.jobs.workers import count_workers
 
@@ -33,7 +33,7 @@ def main(
     """
     catalogue = find_cases(dataset, raw)
     target = target_of(dataset, raw, folder, folder)
-    keys, found = check_cases(catalogue.cases, target, workers)
+    keys, sha256, found = check_cases(catalogue.cases, target, workers)
     together = join_problems([*catalogue.problems, *found])
     write_problems(problems, together)
     raise_problems(together, str(raw), str(problems), ADVICE)
@@ -45,7 +45,6 @@ def main(
     for row in rows:
         if row["flagged"]:
             print(f"{row['case']}: registration failed, score {row['score']:.2f}", flush=True)
-    sha256 = {path: file_sha256(path) for case in catalogue.cases for path in case.files}
     write_json(sources, {"state": state, **record_sources(raw, catalogue.cases, sha256)})
     write_rows(table, rows, list(COLUMNS))
 

@@ -231,6 +231,14 @@ def test_later_visits_of_held_out_patients_are_left_out():
     assert note.problem == "6 later visits of patients who are held out"
 
 
+def test_later_visits_of_held_out_patients_are_test_cases_if_asked_for():
+    cases = [source(f"{p}_{v}", p, follow_up=v > 0) for p in "abcdef" for v in range(3)]
+    rule = PartRule(held_out=0.5, later_visits=True, seed=1)
+    assigned, problems = assign_parts(cases, {}, rule)
+    assert Counter(splits(assigned).values()) == {"test": 9, "train": 9}
+    assert problems == []
+
+
 def test_a_patient_without_first_visit_is_trained_on():
     cases = [source(f"{i}") for i in range(4)] + [source("late", "q", follow_up=True)]
     for seed in range(5):

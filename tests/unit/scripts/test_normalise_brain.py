@@ -223,6 +223,13 @@ def test_one_class_only_is_an_error(raw, tmp_path, made):
     assert made == []
 
 
+def test_subgroups_that_no_table_tells_are_an_error(raw, tmp_path, made):
+    (raw / "participants.tsv").unlink()
+    with pytest.raises(ValueError, match="subgroups: no case has a value of 'sex'"):
+        normalise(raw, tmp_path)
+    assert len(normalise(raw, tmp_path, subgroups=["age_group"])) == 6
+
+
 def test_without_clinica_the_message_says_the_command(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     folders = [tmp_path / name for name in ("images", "clinical", "bids")]

@@ -103,3 +103,17 @@ def test_labels_of_brats_2021_become_consecutive(tmp_path):
     description = make_dataset_json(load_descriptions("dataset")["brats2021"], [])
     assert description["reading"]["label_values"] == {"4": 3}
     assert description["regions_class_order"] == [2, 1, 3]
+
+
+def test_a_split_by_session_has_subjects_on_both_sides_and_says_so(tmp_path):
+    cases, problems, (fold,) = run("adni_by_session", tmp_path, published=True, n_folds=1)
+    patients = {case["case"]: case["patient"] for case in cases}
+    test = {case["patient"] for case in cases if case["split"] == "test"}
+    training, validation = ({patients[name] for name in fold[side]} for side in ("train", "val"))
+    torn = (training & validation) | (training & test) | (validation & test)
+    assert torn
+    assert all(
+        "kept, because the published split was asked for" in p["action"] for p in leaks(problems)
+    )
+    named = {name for problem in leaks(problems) for name in torn if name in problem["problem"]}
+    assert named == torn

@@ -150,6 +150,7 @@ def convert_case(
         published_split=source.published_split,
         covariates=dict(source.covariates),
     )
+    brain = brain_key([sha256[path] for path in source.image_files], target.reading) if made else ""
     key = content_key(
         PROCEDURE,
         case.image_sha256,
@@ -161,7 +162,7 @@ def convert_case(
         source.covariates.get("laterality"),
         *source.mask_values,
         *([dict(source.segment_values)] if source.segment_values else []),
-        *([brain_key(source.image_files, target.reading)] if made else []),
+        *([brain] if made else []),
     )
     case = replace(case, content=key)
     images_folder, labels_folder = target.folders(case.split)
@@ -192,7 +193,7 @@ def convert_case(
             if (channel == channel.flat[0]).all():
                 text = f"all voxels of channel {number} are {channel.flat[0]:g}"
                 report.add("note", source.images[0], text, "kept")
-        volume, label_map = _prepare(source, target, volume, label_map, report)
+        volume, label_map = _prepare(source, target, volume, label_map, brain, report)
     if report.failed or volume is None:
         return None, report.problems, sha256
 
@@ -232,6 +233,7 @@ def _prepare(
     target: Target,
     volume: Volume,
     label_map: np.ndarray | None,
+    brain: str,
     report: Report,
 ) -> tuple[Volume | None, np.ndarray | None]:
     """Change image and reference as the data set's description asks; None if it cannot be used."""
@@ -250,7 +252,7 @@ def _prepare(
             for note in notes:
                 report.add("repaired", path, note, "dropped")
         if "brain" in target.reading:
-            found = read_normalised(source, target, volume, report)
+            found = read_normalised(source, brain, target, volume, report)
             return (found.volume, found.mask) if found else (None, None)
         if "mammography" in target.reading:
             laterality = source.covariates.get("laterality", "")

@@ -32,16 +32,16 @@ class Normalised:
     score: float
 
 
-def brain_key(sources: Iterable[Path], reading: dict) -> str:
-    """Return a key of a normalised brain: of the raw files and of how it is made."""
+def brain_key(digests: Iterable[str], reading: dict) -> str:
+    """Return a key of a normalised brain: of its files' SHA-256 and of how it is made."""
     options = {key: reading["brain"][key] for key in sorted(reading["brain"]) if key in MAKING}
     rest = {key: value for key, value in sorted(reading.items()) if key != "brain"}
-    return content_key(PROCEDURE, [file_sha256(path) for path in sources], options, rest)
+    return content_key(PROCEDURE, list(digests), options, rest)
 
 
 def check_cases(
     sources: list[SourceCase], target: Target, workers: int
-) -> tuple[dict[str, str], list[Problem]]:
+) -> tuple[dict[str, str], dict[Path, str], list[Problem]]:
     """Read the images of all cases, but those whose brains are finished.
 
     This is done before the first brain is normalised, for that takes long.
@@ -59,14 +59,18 @@ def check_cases(
     -------
     keys : dict of str to str
         Key of the brain of each case.
+    sha256 : dict of Path to str
+        Hash of each raw file.
     problems : list of Problem
         What cannot be read.
     """
-    keys, problems = {}, []
-    for source, (key, found) in map_cases(partial(_check, target=target), sources, workers, "read"):
+    keys, sha256, problems = {}, {}, []
+    work = partial(_check, target=target)
+    for source, (key, hashes, found) in map_cases(work, sources, workers, "read"):
         keys[source.case] = key
+        sha256 |= hashes
         problems += found
-    return keys, sorted(problems, key=lambda problem: (problem.case, problem.file))
+    return keys, sha256, sorted(problems, key=lambda problem: (problem.case, problem.file))
 
 
 def normalise_cases(
@@ -116,16 +120,15 @@ def normalise_cases(
 
 
 def read_normalised(
-    source: SourceCase, target: Target, volume: Volume, report: Report
+    source: SourceCase, key: str, target: Target, volume: Volume, report: Report
 ) -> Normalised | None:
-    """Return the normalised brain of a case, kept or made now.
+    """Return the normalised brain of a case, kept under its key or made now.
 
     None, and a problem of `report`, if it cannot be made, or its registration failed.
     """
     options = target.reading["brain"]
     kept = None
     if target.brains is not None:
-        key = brain_key(source.image_files, target.reading)
         kept = Ledger(target.brains).find(source.case, key)
     if kept is not None:
         array, grid = read_image(target.brains / f"{source.case}{SUFFIX}")
@@ -156,22 +159,23 @@ def _report_failure(source: SourceCase, target: Target, report: Report, text: st
         report.add("error", source.images[0], text, FAILED)
 
 
-def _check(source: SourceCase, target: Target) -> tuple[str, list[Problem]]:
-    """Return the key of a case's brain, and what is wrong with its image."""
+def _check(source: SourceCase, target: Target) -> tuple[str, dict[Path, str], list[Problem]]:
+    """Return the key of a case's brain, the hashes of its files, and what is wrong with them."""
     report = Report(source, target)
     try:
-        key = brain_key(source.image_files, target.reading)
+        sha256 = {path: file_sha256(path) for path in source.image_files}
     except OSError as error:
         report.error(source.images[0], ValueError(f"cannot be read ({error.strerror})"))
-        return "", report.problems
+        return "", {}, report.problems
+    key = brain_key(sha256.values(), target.reading)
     if Ledger(target.brains).find(source.case, key) is not None:
-        return key, []
+        return key, sha256, []
     if (volume := read_channels(source, target, report)) is not None:
         try:
             check_head(volume.array[0], volume.grid)
         except ValueError as error:
             report.error(source.images[0], error)
-    return key, [problem for problem in report.problems if problem.severity == "error"]
+    return key, sha256, [problem for problem in report.problems if problem.severity == "error"]
 
 
 def _normalise(source: SourceCase, target: Target) -> tuple[list[Path], dict] | Problem:

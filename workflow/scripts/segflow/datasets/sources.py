@@ -192,6 +192,7 @@ def find_cases(dataset: dict, raw: Path) -> Catalogue:
             problems.append(Problem(case.case, _name(raw, case), "error", text, allowed))
     if dataset.get("task") == "classification":
         problems += _lacking_classes(cases, known)
+        problems += _empty_columns(cases, dataset["subgroups"])
     masks = single_values(dataset.get("labels", {}))
     named = {plain_name(name): value for name, value in {"background": 0, **masks}.items()}
     for case in cases:
@@ -226,6 +227,18 @@ def _lacking_classes(cases: list[SourceCase], classes: list[str]) -> list[Proble
     shown = ", ".join(f"{counts[name]} {name}" for name in classes)
     text = f"no case is of class {', '.join(lacking)} (found {shown})"
     return [Problem("", "", "error", text, "mend the tables, or declare these classes no more")]
+
+
+def _empty_columns(cases: list[SourceCase], columns: list[str]) -> list[Problem]:
+    """Report columns for subgroups in which no case has a value, before any image is read."""
+    there = {name for case in cases for name, value in case.covariates.items() if value}
+    there.add("class_label")
+    action = "add the tables that say it, or take it out of subgroups"
+    return [
+        Problem("", "", "error", f"subgroups: no case has a value of {column!r}", action)
+        for column in columns
+        if cases and column not in there
+    ]
 
 
 def _without_excluded(

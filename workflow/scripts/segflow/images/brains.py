@@ -6,7 +6,8 @@ template's brain and a rim around it, so that the skull need not be removed befo
 mask, put in place, is what cuts the brain out.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
@@ -127,7 +128,11 @@ def normalise_brain(array: np.ndarray, grid: Grid, options: Mapping) -> Brain:
         If the image is none of a head: too small, of one value, or nowhere like the template.
     """
     check_head(array, grid)
-    template = load_template()
+    with _one_thread():
+        return _normalise(array, grid, options, load_template())
+
+
+def _normalise(array: np.ndarray, grid: Grid, options: Mapping, template: Template) -> Brain:
     # Values may be negative and of any scale; registration and bias field want neither.
     values = array.astype(np.float32)
     head = to_sitk(values - values.min(), grid)
@@ -186,7 +191,7 @@ def register(head: sitk.Image, template: Template) -> sitk.AffineTransform:
     """Return the affine from the template to a head (in LPS mm), by mutual information.
 
     It begins with similarities of some pitches and scales, of which the best goes on as an affine
-    at 4 and 2 mm; all in one thread, so that it comes out the same everywhere.
+    at 4 and 2 mm.
     """
     coarse, fine = template.levels
     moving = [_coarser(head, spacing_mm) for spacing_mm in LEVELS_MM]
@@ -214,7 +219,6 @@ def correct_bias(head: sitk.Image, mask: sitk.Image) -> sitk.Image:
     """Return a head without the bias field that N4 finds in its brain."""
     factors = [max(1, round(BIAS_MM / spacing)) for spacing in head.GetSpacing()]
     n4 = sitk.N4BiasFieldCorrectionImageFilter()
-    n4.SetNumberOfThreads(1)
     n4.SetMaximumNumberOfIterations(BIAS_ITERATIONS)
     n4.Execute(sitk.Shrink(head, factors) + 1, sitk.Shrink(mask, factors))
     field = sitk.Cast(n4.GetLogBiasFieldAsImage(head), sitk.sitkFloat32)
@@ -283,6 +287,17 @@ def _coarser(image: sitk.Image, spacing_mm: float) -> sitk.Image:
     return sitk.Shrink(sitk.SmoothingRecursiveGaussian(image, 0.4 * spacing_mm), factors)
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let SimpleITK use one thread: sums of several differ in their last digits."""
+    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
+
+
 def _centre_of_head(head: sitk.Image) -> tuple[float, ...]:
     """Return the centre of what is above the neck, in mm."""
     inside = sitk.RelabelComponent(sitk.ConnectedComponent(sitk.OtsuThreshold(head, 0, 1, 128)))
@@ -308,7 +323,6 @@ def _optimise(
 ) -> float:
     """Improve a transform in place, by a share of the voxels to look at; return the metric."""
     method = sitk.ImageRegistrationMethod()
-    method.SetNumberOfThreads(1)
     method.SetMetricAsMattesMutualInformation(BINS)
     method.SetMetricFixedMask(fixed[1])
     method.SetMetricSamplingStrategy(method.REGULAR)
