@@ -2,13 +2,15 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from made_cohort import make_cohort, pose_of, template_head
-from project import make_project
+from project import TINY, make_project
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 TOLD = ["regions", "class_prior"]
@@ -85,3 +87,36 @@ def test_a_table_of_the_cohort_is_printed(cohort):
     assert parts == {"train", "val", "all training", "test", "p between parts"}
     printed = (project.folder / "logs/adni/describe_cohort.log").read_text()
     assert "p between classes" in printed
+
+
+def test_a_network_tells_brains_apart_with_their_ages_and_new_scans_without(cohort):
+    project, _ = cohort
+    model = {
+        **TINY,
+        "title": "Tiny CNN of brains",
+        "configuration": "3d_fullres",
+        "network": {"name": "ad_cnn", "options": {"widening": 1}},
+        "classifier": {"windows": "centre"},
+        "overrides": {"batch_size": 2, "patch_size": [64, 64, 64]},
+    }
+    (project.folder / "config/models/tiny_cnn.yaml").write_text(yaml.safe_dump(model))
+    project.configure(models=["tiny_cnn"], n_folds=2, feature_classifiers={})
+    project.snakemake()
+    table = pd.read_csv(project.results / "adni/tiny_cnn/classification.csv")
+    np.testing.assert_allclose(table[["p_CN", "p_MCI", "p_AD"]].sum(axis=1), 1, atol=1e-5)
+    page = (project.results / "report.html").read_text()
+    assert "Classification of medical images: results" in page
+    assert project.planned() == set()
+
+    scans = project.folder / "scans"
+    scans.mkdir()
+    (scan, *_) = sorted((project.folder / "cohort").rglob("*_T1w.nii.gz"))
+    shutil.copy(scan, scans / "new.nii.gz")
+    (scans / "noise.nii.gz").write_bytes(b"no image")
+    new = {"folder": "scans", "output": "out", "dataset": "adni", "predictor": "tiny_cnn"}
+    project.configure(new_images=new)
+    text = project.snakemake("predict", check=False)
+    assert "1 of 2 images finished: 1 problem" in text
+    told = pd.read_csv(project.folder / "out/classes.csv")
+    assert list(told["case"]) == ["new"]
+    assert told[["p_CN", "p_MCI", "p_AD"]].sum(axis=1).item() == pytest.approx(1, abs=1e-5)
