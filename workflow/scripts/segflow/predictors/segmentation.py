@@ -426,7 +426,10 @@ def _predict_waiting(
         return [], {}
     described = session.dataset_json
     n_channels = len(described["channel_names"])
-    target = Target(images, session.work / "raw", n_channels, frozenset({0}), described["reading"])
+    reading = described["reading"]
+    if "brain" in reading:  # nobody's scan is left out without an error
+        reading = reading | {"brain": reading["brain"] | {"failed": "error"}}
+    target = Target(images, session.work / "raw", n_channels, frozenset({0}), reading)
     cases, problems, _ = convert_cases(sources, target, session.threads)
     remove_other_cases(sources, "test", target)
     problems += unlike_training(cases, described, _configurations(session))
