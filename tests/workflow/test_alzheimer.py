@@ -116,7 +116,7 @@ def test_a_network_tells_brains_apart_with_their_ages_and_new_scans_without(coho
     new = {"folder": "scans", "output": "out", "dataset": "adni", "predictor": "tiny_cnn"}
     project.configure(new_images=new)
     text = project.snakemake("predict", check=False)
-    assert "1 of 2 images finished: 1 problem" in text
+    assert "1 of 2 images classified: 1 problem" in text
     told = pd.read_csv(project.folder / "out/classes.csv")
     assert list(told["case"]) == ["new"]
     assert told[["p_CN", "p_MCI", "p_AD"]].sum(axis=1).item() == pytest.approx(1, abs=1e-5)

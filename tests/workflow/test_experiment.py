@@ -170,7 +170,7 @@ def test_a_folder_of_images_may_grow_and_hold_damaged_ones_and_its_segmentations
     project.snakemake("predict")
     assert segmented.stat().st_mtime_ns == written
     log = (project.folder / "logs/segment_images.log").read_text()
-    assert "segment: 1 of 3 images are segmented" in log
+    assert "predict: 1 of 3 images are segmented" in log
     assert (label_map(output / "same.nii.gz") == label_map(segmented)).all()
     assert list(pd.read_csv(output / "segmentations.csv")["case"]) == ["first", "same", "torn"]
     assert pd.read_csv(output / "problems.csv").empty

@@ -340,7 +340,8 @@ def segment(
     finished = Ledger(output)
     finished.prune(keys)
     waiting = finished.waiting(keys)
-    print(f"predict: {len(keys) - len(waiting)} of {len(keys)} images are finished", flush=True)
+    word = "segmented" if session.maps else "classified"
+    print(f"predict: {len(keys) - len(waiting)} of {len(keys)} images are {word}", flush=True)
     chosen = [source for source in sources if source.case in waiting]
     problems, told = _predict_waiting(session, options.images, chosen)
     for case in sorted(set(waiting) - failed_cases(problems)):
@@ -358,7 +359,7 @@ def segment(
         facts = {case: finished.find(case, key) or {} for case, key in keys.items()}
         probabilities = {case: np.array(found["classes"]) for case, found in facts.items()}
         write_fold(output / CLASSIFIED, probabilities, classes)
-    done = f"{options.images}: {len(keys)} of {counted(len(sources), 'image')} finished"
+    done = f"{options.images}: {len(keys)} of {counted(len(sources), 'image')} {word}"
     raise_problems(problems, done, str(output / "problems.csv"))
 
 
