@@ -188,3 +188,12 @@ def test_processes_that_share_a_batch_share_the_gradients_of_the_head(tmp_path):
     one, other = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
     assert all(torch.equal(first, second) for first, second in zip(one, other, strict=True))
     assert all(value.abs().sum() > 0 for value in one[-2:])
+
+
+def test_no_unit_of_the_head_can_die():
+    head = ClassHead([2], 3, 8, 0.0)
+    with torch.no_grad():
+        head.layers[1].bias.fill_(-100.0)
+    features = torch.rand(4, 2, 8, 8)
+    head([features], torch.ones(4, 1, 8, 8))[:, 0].sum().backward()
+    assert all(value.grad.abs().sum() > 0 for value in head.layers[1].parameters())

@@ -172,3 +172,12 @@ def test_baselines_know_the_training_cases_only():
     np.testing.assert_allclose(majority_class(["c", "b"], CLASSES), [0, 1, 0])
     with pytest.raises(ValueError, match="no training case has a class"):
         class_prior(["", "d"], CLASSES)
+
+
+def test_rounding_breaks_no_tie_in_one_class_and_not_in_another(tmp_path):
+    path = tmp_path / "classification.csv"
+    first, second = 0.1 + 0.2, 0.3  # which differ by rounding alone
+    lines = [f"val,0,{n},{n},{p},{1 - p},0" for n, p in (("a", first), ("b", second))]
+    path.write_text(ABOUT + "\n".join(lines) + "\n")
+    found = read_classification(path, CLASSES)["val"].probabilities
+    assert (found[0] == found[1]).all()

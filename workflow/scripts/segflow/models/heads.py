@@ -15,6 +15,8 @@ from torch.nn import functional
 
 from segflow.models.classes import EPSILON, ClassLoss
 
+SLOPE = 0.1  # below zero, of the hidden units
+
 
 class Headed(NamedTuple):
     """What a network with a head gives in training.
@@ -55,7 +57,7 @@ class ClassHead(nn.Module):
         self.layers = nn.Sequential(
             nn.LayerNorm(width),
             nn.Linear(width, hidden),
-            nn.ReLU(inplace=True),
+            nn.LeakyReLU(SLOPE),  # units of a ReLU that have died stay so, and tell one class only
             nn.Dropout(dropout),
             nn.Linear(hidden, n_classes),
         )

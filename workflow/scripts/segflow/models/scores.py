@@ -88,7 +88,7 @@ def describe_classes(outputs: Sequence[dict], names: Sequence[str]) -> dict[str,
     predicted = np.array([int(np.argmax(row)) for row in rows], int)
     shares = np.bincount(predicted, minlength=len(names)) / max(1, len(predicted))
     used = shares[shares > 0]
-    entropy = float(-(used * np.log(used)).sum() / np.log(len(names)))
+    entropy = float(abs((used * np.log(used)).sum()) / np.log(len(names)))
     found = {
         "val_class_loss": float(np.mean([output["class_loss"] for output in outputs])),
         "entropy": entropy if len(predicted) else float("nan"),

@@ -13,6 +13,7 @@ from segflow.files.words import enumerate_some
 
 ABOUT = ["split", "fold", "case", "class"]
 SPLITS = ("val", "test")
+DECIMALS = 12  # beyond which rounding of sums would break ties, in one class and not in another
 SUM_TOLERANCE = 1e-3  # of the sum of probabilities: what rounding to three decimals takes from it
 Table = tuple[Path, str, int | str, float]  # probabilities of one fold, its member, fold and weight
 
@@ -282,4 +283,4 @@ def _probabilities(row: dict[str, str], classes: list[str], path: Path) -> np.nd
             f"{', '.join(classes)}: from 0 to 1, with the sum 1",
             path,
         )
-    return values / values.sum()
+    return np.round(values / values.sum(), DECIMALS)
