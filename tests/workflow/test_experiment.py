@@ -51,7 +51,9 @@ def test_every_promised_file_exists(finished):
         for stage in ("raw", "postprocessed"):
             found = list((folder / "both/predictions" / split / stage).glob("*.nii.gz"))
             assert len(found) == count
-    assert "Segflow" not in (finished.results / "report.html").read_text()[:200]
+    page = (finished.results / "report.html").read_text()
+    assert "<title>Segmentation of medical images: results</title>" in page
+    assert (finished.results / "workflow_report.html").exists()
 
 
 def test_provenance_names_no_person_or_place(finished):
