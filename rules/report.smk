@@ -399,7 +399,6 @@ rule make_report:
     input:
         targets("figures"),
         tables=targets("page"),
-        page=page_files(),
     output:
         report="<results>/report.html",
     log:
@@ -413,6 +412,7 @@ rule make_report:
         runtime=minutes(30),
     params:
         code=code_key("make_report"),
+        page=page_key(),
         config=lasting(config),
         datasets={name: RUN.datasets[name] for name in RUN.selected["dataset"]},
         models=RUN.models,
