@@ -70,7 +70,7 @@ def test_schedules_have_usual_optimizers(training, optimizer):
         ),
         (
             {"training": {"augmentation": "none_at_all"}},
-            r"training\.augmentation: unknown name 'none_at_all'; known: nnunet, none, carvemix",
+            r"training\.augmentation: unknown name 'none_at_all'; known: nnunet, none, brain",
         ),
         (
             {"network": {"name": "unet_s2"}, "overrides": {"base_features": 4}},

@@ -100,7 +100,7 @@ def test_plans_describe_a_network_and_give_it_back():
 @pytest.mark.parametrize(
     ("description", "configuration", "message"),
     [
-        ({"name": "unet"}, "2d", r"network\.name: unknown name 'unet'; known: nnunet, attention"),
+        ({"name": "unet"}, "2d", r"network\.name: unknown name 'unet'; known: nnunet, ad_cnn"),
         ({"name": "pspnet"}, "3d_fullres", "pspnet takes images of 2 dimensions, but"),
         (
             {"name": "vnet", "options": {"depth": 3}},
