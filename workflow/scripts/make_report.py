@@ -147,12 +147,12 @@ def main(
         name = content["name"]
         cases = read_cases(results / name / "cases.csv")
         covariates |= {covariate for case in cases for covariate in case.covariates}
-        flow = read_frame(results / name / "flow.csv", ["step", "reason"])
-        flow["reason"] = flow["reason"].fillna("")
+        flow = []
+        if content["segmented"]:
+            table = read_frame(results / name / "flow.csv", ["step", "reason"])
+            flow = table.fillna({"reason": ""}).to_dict("records")
         facts["datasets"].append(
-            describe_cases(
-                name, datasets[name], cases, flow.to_dict("records"), content["answer"][0]
-            )
+            describe_cases(name, datasets[name], cases, flow, content["answer"][0])
         )
     facts["covariates"] = sorted(covariates)
     methods = write_methods(facts)

@@ -16,6 +16,14 @@ def test_names_stay_names(tmp_path):
     assert math.isnan(found["dice"][1])
 
 
+def test_what_is_not_defined_is_no_number_among_integers_either(tmp_path):
+    path = tmp_path / "progress.csv"
+    path.write_text("epoch,recall\n0,nan\n1,1\n")
+    found = read_frame(path)
+    assert math.isnan(found["recall"][0])
+    assert found["recall"].mean() == 1
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [

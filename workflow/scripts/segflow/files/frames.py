@@ -31,9 +31,12 @@ def read_frame(path: Path, texts: Iterable[str] = ()) -> pd.DataFrame:
             raise Damaged(
                 f"{path}: the table is cut short (its {size} bytes end within a row)", path
             )
+    names = set(texts)
     try:
+        columns = pd.read_csv(path, nrows=0).columns
+        missing = {name: [""] if name in names else ["", "nan"] for name in columns}
         return pd.read_csv(
-            path, dtype=dict.fromkeys(texts, str), keep_default_na=False, na_values=[""]
+            path, dtype=dict.fromkeys(names, str), keep_default_na=False, na_values=missing
         )
     except ValueError as error:
         raise Damaged(f"{path}: not a table ({error})", path) from None

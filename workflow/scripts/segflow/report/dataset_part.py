@@ -132,7 +132,6 @@ def describe_dataset(asked: Asked, folder: Path) -> tuple[dict[str, Any], dict[s
         "classification": _classification(asked, folder),
         "class_notes": [CLASSES, POOLED, BASELINES, COMPARED],
         "costs": _costs(asked, folder),
-        "flow": _shown(read_frame(folder / "flow.csv")),
         "splits": _shown(splits),
         "problems": _problems(folder),
         "duplicates": None if duplicates is None else _shown(duplicates),
@@ -147,6 +146,8 @@ def describe_dataset(asked: Asked, folder: Path) -> tuple[dict[str, Any], dict[s
         "warnings": early_warnings(*data),
         "figures": _figures(asked, folder),
         "segmented": False,
+        "first_picture": None,
+        "first_cases": [],
     }
     return content | classified, None
 
@@ -169,6 +170,7 @@ def _segmentation(
     picture = folder / best["predictor"] / f"cases_{first_split}.png"
     content = {
         "segmented": True,
+        "flow": _shown(read_frame(folder / "flow.csv")),
         "best": best["predictor"],
         "answer": answer(best, summary, comparisons, asked.titles),
         "warnings": warnings(best, summary, detection, *data),

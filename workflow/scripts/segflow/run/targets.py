@@ -36,7 +36,6 @@ PREPARED: dict[str, list[str]] = {
     "page": [
         "{dataset}/cases.csv",
         "{dataset}/problems.csv",
-        "{dataset}/flow.csv",
         "{dataset}/costs.csv",
         "{dataset}/{model}/fold_{fold}/training.json",
     ],
@@ -48,6 +47,7 @@ MAPS = {
     "evaluate": ["summary.csv", "best.json", "comparisons.csv"],
     "figures": ["summary.csv", "best.json", "comparisons.png", "metrics.png", "volumes.png"],
     "page": [
+        "flow.csv",
         "comparisons.csv",
         "volumes.csv",
         "lesion_detection.csv",
