@@ -35,7 +35,7 @@ def test_dry_run_of_the_demonstration():
     ("changes", "message"),
     [
         ({"n_fold": 2}, "'n_fold' was unexpected"),
-        ({"datasets": ["hippo"]}, "datasets: unknown name 'hippo'; known: adni, amos22"),
+        ({"datasets": ["hippo"]}, "datasets: unknown name 'hippo'; known: adni, "),
         ({"models": ["unet"], "ensembles": {}}, "models: unknown name 'unet'"),
         ({"folds": [2]}, "folds: fold 2 does not exist; n_folds is 2: 0 to 1"),
         ({"select": {"folds": [5]}}, "select.folds: fold 5 does not exist"),
