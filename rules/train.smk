@@ -44,7 +44,7 @@ rule train_fold:
         splits="<results>/{dataset}/splits.json",
         preprocessed=preprocessed_cases,
         previous=lambda wildcards: (
-            [] if RUN.tells_only_classes(wildcards.model) else previous_stage(wildcards)
+            previous_stage(wildcards) if RUN.starts_from_previous(wildcards.model) else []
         ),
         classes=lambda wildcards: (
             "<results>/{dataset}/cases/train.csv" if RUN.learns_classes(wildcards.model) else []

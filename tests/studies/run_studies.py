@@ -107,14 +107,21 @@ def main(names: list[str]) -> None:
     """Run the named studies, or all."""
     if unknown := set(names) - set(STUDIES):
         sys.exit(f"unknown study {min(unknown)!r}; known: {', '.join(STUDIES)}")
-    rows = []
+    rows, failures = [], []
     for name in names or STUDIES:
-        rows.append(run_study(name))
+        try:
+            rows.append(run_study(name))
+        except RuntimeError as error:  # the others are tried all the same
+            failures.append(name)
+            print(f"{name} failed: {error}", file=sys.stderr, flush=True)
+            continue
         print("  ".join(f"{key}: {rows[-1][key]}" for key in COLUMNS), flush=True)
     with FOLDER.with_suffix(".csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(rows)
+    if failures:
+        sys.exit(f"failed: {', '.join(failures)}")
 
 
 if __name__ == "__main__":

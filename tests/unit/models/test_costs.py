@@ -2,6 +2,7 @@ import pytest
 
 from segflow.models.costs import count_cost, count_windows
 from segflow.models.model_plans import make_model_plans
+from segflow.models.networks import NETWORKS, check_network, fit_patch, tells_classes
 
 LABELS = {"labels": {"background": 0, "a": 1}, "channel_names": {"0": "MRI", "1": "MRI"}}
 
@@ -63,3 +64,19 @@ def test_a_head_counts_with_its_network(base_plans):
     # Layer norm of 3 x 4 features, a layer to 4 and one to 2.
     assert headed.parameters - plain.parameters == 2 * 12 + (12 * 4 + 4) + (4 * 2 + 2)
     assert headed.windows == plain.windows
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_cost_of_every_network_can_be_counted(base_plans, name):
+    flat = 2 in NETWORKS[name].dimensions
+    wanted = "2d" if flat else "3d_fullres"
+    options = check_network({"name": name, "options": {}}, wanted, "m.yaml")
+    patch = fit_patch(name, options, [1] * (2 if flat else 3))
+    described = model(name, **options) | {"configuration": wanted}
+    described["overrides"] = {"patch_size": patch}
+    plans = make_model_plans(base_plans, "m", described, seed=1)
+    if tells_classes(name):
+        plans["segflow"]["classifier"] = {"classes": ["a", "b"]}
+    cost = count_cost(plans, LABELS, [(40, 56, 40)])
+    assert cost.flops > 0
+    assert cost.parameters > 1e5

@@ -347,7 +347,7 @@ CLASSIFIER = {"configuration": "2d", "network": {"name": "resnet"}, "classifier"
         ),
         (
             {"configuration": "2d", "previous_model": "nnunet_3d_lowres"},
-            r"m\.yaml: previous_model goes with .*, found 'nnunet_3d_lowres' and '2d'",
+            r"m\.yaml: previous_model goes with .*; found 'nnunet_3d_lowres', '2d' and 'whole'",
         ),
         (
             {"configuration": "3d_cascade_fullres", "previous_model": "nnunet_2d"},
@@ -370,6 +370,14 @@ CLASSIFIER = {"configuration": "2d", "network": {"name": "resnet"}, "classifier"
             r"m\.yaml: training\.loss is of segmentation, but resnet tells classes",
         ),
         (CLASSIFIER, r"m\.yaml: a classifier needs two classes or more, but .* has none"),
+        (
+            {"configuration": "2d", "prediction": {"region": "previous"}},
+            r"m\.yaml: prediction\.region is previous, but no previous_model says where to look",
+        ),
+        (
+            {"configuration": "2d", "prediction": {"region": "body"}},
+            r"region is body, which is found in CT; the first channel of hippocampus is MRI",
+        ),
         (
             {"configuration": "2d", "n_gpus": 2, "gpu_share": 3},
             r"m\.yaml: n_gpus is 2 and gpu_share 3; one of them must be 1",
@@ -564,3 +572,16 @@ def test_lesions_have_defaults(project):
     expected = {"labels": ["anterior"], "overlap": "iou", "threshold": 0.1, "min_volume_mm3": 0}
     assert load_descriptions("dataset")["hippocampus"]["lesions"] == expected
     described(project, lesions={"labels": ["anterior"], "overlap": "voxels", "threshold": 30})
+
+
+def test_a_coarse_model_may_say_where_another_one_looks(project):
+    described = {
+        **MODEL,
+        "configuration": "2d",
+        "previous_model": "unet_2d_quick",
+        "prediction": {"region": "previous"},
+    }
+    (project / "models" / "m.yaml").write_text(yaml.safe_dump(described))
+    run = Run({"datasets": ["hippocampus"], "models": ["m"]})
+    assert "unet_2d_quick" in run.models
+    assert not run.starts_from_previous("m")  # its training needs nothing of it

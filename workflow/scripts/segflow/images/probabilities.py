@@ -12,8 +12,9 @@ times as much on CT. Shuffled bits are larger and slower to read, LZ4 is twice a
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import blosc2
@@ -108,26 +109,57 @@ def save_probabilities(path: Path, probabilities: np.ndarray, with_background: b
         If a probability is NaN or outside 0 to 1, that of the background included.
     """
     kept = probabilities[1:] if with_background else probabilities
-    shape = kept.shape[1:]
-    tile = _tile(shape)
-    peaks = np.zeros(tuple(map(_count, shape, tile)), np.int64)
+
+    def read(slices: slice) -> np.ndarray:
+        _check_range(probabilities[:, slices], path)
+        return _quantised(kept[:, slices])
+
+    save_levels(path, kept.shape, read, with_background)
+
+
+def save_levels(
+    path: Path,
+    shape: tuple[int, ...],
+    read: Callable[[slice], np.ndarray],
+    with_background: bool,
+    threads: int = 1,
+) -> None:
+    """Write the probabilities of one case, atomically, of which a slab is held at a time.
+
+    Parameters
+    ----------
+    path : Path
+        The file, of suffix ``.b2nd``.
+    shape : tuple of int
+        Classes or regions, without the background of a softmax, and voxels along z, y, x.
+    read : callable
+        Returns the levels of some slices along z, uint16 of shape (class or region, z, y, x), 0 to
+        ``LEVELS``; it is asked for all slices in order.
+    with_background : bool
+        True for the classes of a softmax, False for regions.
+    threads : int
+        Threads that compress.
+    """
+    tile = _tile(shape[1:])
+    peaks = np.zeros(tuple(map(_count, shape[1:], tile)), np.int64)
     with replacing(path) as temporary, naming_full_disk(path.parent):
         levels = blosc2.empty(
-            kept.shape,
+            shape,
             np.uint16,
-            chunks=(len(kept), *tile),
+            chunks=(shape[0], *tile),
             blocks=(1, *tile),
-            cparams=CODEC,
+            cparams={**CODEC, "nthreads": threads},
             urlpath=str(temporary),
             mode="w",
         )
-        for place, box in tile_boxes(shape):
-            where = (slice(None), *box)
-            _check_range(probabilities[where], path)
-            found = _quantised(kept[where])
-            levels[where] = found
-            together = found.sum(0, dtype=np.int64) if with_background else found
-            peaks[place] = together.max()
+        for slices, tiles in groupby(tile_boxes(shape[1:]), lambda tile: tile[1][0]):
+            slab = read(slices)
+            for place, box in tiles:
+                # In one piece, as blosc2 needs it.
+                found = np.ascontiguousarray(slab[(slice(None), slice(None), *box[1:])])
+                levels[(slice(None), *box)] = found
+                together = found.sum(0, dtype=np.int64) if with_background else found
+                peaks[place] = together.max()
         levels.schunk.vlmeta["with_background"] = with_background
         levels.schunk.vlmeta["peaks"] = peaks.tolist()
 
@@ -183,7 +215,7 @@ def _quantised(probabilities: np.ndarray) -> np.ndarray:
     """Return the levels of probabilities as uint16; what rounding put above one is cut off."""
     levels = np.minimum(probabilities, 1, dtype=np.float32)
     levels *= LEVELS
-    return np.rint(levels, out=levels).astype(np.uint16, order="C")  # as blosc2 needs it
+    return np.rint(levels, out=levels).astype(np.uint16)
 
 
 def _tile(shape: tuple[int, ...]) -> tuple[int, ...]:

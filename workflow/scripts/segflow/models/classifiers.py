@@ -1,18 +1,17 @@
 """Prediction of networks that tell the class of a case and segment nothing."""
 
 from collections.abc import Iterator
-from itertools import chain, combinations, product
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from segflow.models.classes import age_encoding, case_probabilities
+from segflow.models.sliding_windows import Window, mirrored_axes, padded, sliding_windows
 
 if TYPE_CHECKING:
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
-
-Window = tuple[slice | int, ...]
 
 
 def tell_case(
@@ -39,11 +38,15 @@ def tell_case(
         In years, for a network that uses it; NaN if it is not known.
     """
     patch = tuple(predictor.configuration_manager.patch_size)
-    data = _padded(torch.from_numpy(image), patch)
-    windows = centre_windows(data.shape[1:], patch) if centre else _sliding(predictor, data)
+    data = padded(torch.from_numpy(image), patch)
+    windows = (
+        centre_windows(data.shape[1:], patch)
+        if centre
+        else sliding_windows(predictor, data.shape[1:])
+    )
     sizes = torch.ones(len(windows))
     if structure is not None and structure.any():
-        held = _padded(torch.from_numpy(structure[None]), patch)[0]
+        held = padded(torch.from_numpy(structure[None]), patch)[0]
         sizes = torch.stack([held[window[1:]].sum() for window in windows]).float()
     network = predictor.network.to(predictor.device).eval()
     if encoding := age_encoding(network):
@@ -77,22 +80,7 @@ def centre_windows(shape: tuple[int, ...], patch: tuple[int, ...]) -> list[Windo
     return [(slice(None), *places, *middle) for places in others]
 
 
-def _sliding(predictor: "nnUNetPredictor", data: torch.Tensor) -> list[Window]:
-    """Return the windows of nnU-Net's predictor."""
-    return predictor._internal_get_sliding_window_slicers(data.shape[1:])
-
-
-def _padded(data: torch.Tensor, patch: tuple[int, ...]) -> torch.Tensor:
-    """Return an image of shape (channel, z, y, x) that holds a patch, with zeros around it."""
-    sizes = data.shape[-len(patch) :]
-    lacking = [max(0, width - size) for size, width in zip(sizes, patch, strict=True)]
-    sides = [(amount // 2, amount - amount // 2) for amount in lacking]
-    return torch.nn.functional.pad(data, [*chain.from_iterable(reversed(sides))])
-
-
 def _views(predictor: "nnUNetPredictor", cut: torch.Tensor) -> Iterator[torch.Tensor]:
     """Give a patch of shape (1, channel, ...), and mirrored along each of the allowed axes."""
-    axes = (predictor.allowed_mirroring_axes or ()) if predictor.use_mirroring else ()
-    for count in range(len(axes) + 1):
-        for chosen in combinations(axes, count):
-            yield cut.flip([axis + 2 for axis in chosen]) if chosen else cut
+    for axes in mirrored_axes(predictor):
+        yield cut.flip(axes) if axes else cut

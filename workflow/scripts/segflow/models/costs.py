@@ -57,15 +57,15 @@ def count_cost(plans: dict, dataset_json: dict, shapes: Iterable[tuple[int, ...]
     patch = tuple(configuration.patch_size)
     n_in = determine_num_input_channels(manager, configuration, dataset_json)
     n_out = manager.get_label_manager(dataset_json).num_segmentation_heads
-    with torch.device("meta"), torch.no_grad():
-        network = SegflowTrainer.build_network_architecture(
-            manager, configuration, n_in, n_out, enable_deep_supervision=False
-        ).eval()
-        with FlopCounterMode(display=False) as counter:
-            network(torch.empty(1, n_in, *patch))
-    mirrored = (
-        2 ** len(_mirrored(settings, len(patch))) if settings["prediction"]["mirroring"] else 1
+    network = SegflowTrainer.build_network_architecture(
+        manager, configuration, n_in, n_out, enable_deep_supervision=False
     )
+    network.to("meta").eval()  # once it is built: some networks compute with values until then
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(torch.empty(1, n_in, *patch, device="meta"))
+    wanted = settings["prediction"]["mirroring"]
+    axes = _mirrored(settings, len(patch)) if wanted is True else wanted or ()
+    mirrored = 2 ** len(axes)
     centre = settings.get("classifier", {}).get("windows") == "centre"
     step = settings["prediction"]["step_size"]
     counts = [

@@ -1,9 +1,12 @@
 """Prediction of the validation or test cases of one trained fold, in one process."""
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,24 +24,30 @@ from segflow.files.content import (
 )
 from segflow.files.ledger import Ledger
 from segflow.files.words import counted
-from segflow.images.orientation import reorient
-from segflow.images.probabilities import save_probabilities
+from segflow.images.probabilities import save_levels
 from segflow.models.classes import case_probabilities
 from segflow.models.classifiers import tell_case
+from segflow.models.export import read_levels, resampled_elsewhere, way_back
 from segflow.models.heads import WithHead
 from segflow.models.nnunet import lean_imports, uncompiled
-from segflow.models.preprocessing import (
-    NNUNET_ORIENTATION,
-    load_preprocessed,
-    stored_orientation,
-)
+from segflow.models.prediction_settings import CASCADE
+from segflow.models.preprocessing import load_preprocessed
 from segflow.models.progress import Pace
+from segflow.models.sliding_windows import (
+    Box,
+    body_mask,
+    box_around,
+    mirrored_axes,
+    padded,
+    predict_logits,
+    sliding_windows,
+)
 from segflow.models.trust import check_architecture, load_checkpoint
 
 if TYPE_CHECKING:
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
-PROCEDURE = 2  # move it when predictions would come out differently
+PROCEDURE = 3  # move it when predictions would come out differently
 
 
 def load_predictor(
@@ -88,28 +97,55 @@ def load_predictor(
     check_architecture(read_own_json(folder / "plans.json"), folder / "plans.json")
     predictor = predict_from_raw_data.nnUNetPredictor(
         tile_step_size=settings["step_size"],
-        use_mirroring=settings["mirroring"],
+        use_mirroring=bool(settings["mirroring"]),
         device=device,
         allow_tqdm=False,
     )
     with knowing_trainer(predict_from_raw_data):
         predictor.initialize_from_trained_model_folder(str(folder), tuple(trainings), name)
+    if isinstance(axes := settings["mirroring"], list):
+        predictor.allowed_mirroring_axes = _allowed_axes(predictor, axes, folder)
+    if settings["channels_last"]:
+        flat = len(predictor.configuration_manager.patch_size) == 2
+        layout = torch.channels_last if flat else torch.channels_last_3d
+        predictor.network.to(memory_format=layout)
     _use_precision(predictor.network, settings["precision"], device)
+    if settings["compile"]:
+        predictor.network.compile()
     return predictor
+
+
+def _allowed_axes(predictor: "nnUNetPredictor", axes: list[int], folder: Path) -> tuple[int, ...]:
+    """Return the axes to mirror that were asked for.
+
+    Raises
+    ------
+    ValueError
+        If the network has not seen images mirrored along an axis.
+    """
+    learned = predictor.allowed_mirroring_axes or ()
+    if strange := sorted(set(axes) - set(learned)):
+        raise ValueError(
+            f"{folder.name}: prediction.mirroring: axes {strange} were not mirrored in training; "
+            f"allowed are {sorted(learned)}"
+        )
+    return tuple(sorted(axes))
 
 
 def _use_precision(network: torch.nn.Module, precision: str, device: torch.device) -> None:
     """Let a network compute in another precision than nnU-Net's choice.
 
-    nnU-Net predicts in float16 on CUDA and in float32 elsewhere (``auto``).
+    nnU-Net predicts in float16 on CUDA and in float32 elsewhere (``auto``). ``tf32`` is float32
+    whose products a GPU rounds to 10 bits; elsewhere both are the same.
     """
     if precision == "auto":
         return
     forward = network.forward
+    narrow = {"float16": torch.float16, "bfloat16": torch.bfloat16}.get(precision)
 
     def forward_in_precision(image: torch.Tensor) -> torch.Tensor:
-        enabled = precision == "bfloat16"
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled):
+        rounds = torch.backends.cudnn.flags(allow_tf32=precision == "tf32")
+        with rounds, torch.autocast(device.type, dtype=narrow, enabled=narrow is not None):
             return forward(image).float()
 
     network.forward = forward_in_precision
@@ -150,46 +186,6 @@ def _age_of(case: str, ages: dict[str, float] | None) -> list[float | None]:
     return [] if ages is None else [ages.get(case)]
 
 
-def to_probabilities(
-    predictor: "nnUNetPredictor", logits: torch.Tensor, properties: dict, threads: int
-) -> np.ndarray:
-    """Bring the logits of a preprocessed case to probabilities on the case's own grid.
-
-    Parameters
-    ----------
-    predictor : nnUNetPredictor
-        The predictor that made the logits.
-    logits : Tensor
-        Of shape (class or region, z, y, x), in the axis order of the plans.
-    properties : dict
-        nnU-Net's properties of the case.
-    threads : int
-        Threads to use.
-
-    Returns
-    -------
-    ndarray of float32
-        Of shape (class or region, z, y, x), in the order of the case's file.
-    """
-    from nnunetv2.inference.export_prediction import (
-        convert_predicted_logits_to_segmentation_with_correct_shape,
-    )
-
-    _, probabilities = convert_predicted_logits_to_segmentation_with_correct_shape(
-        logits,
-        predictor.plans_manager,
-        predictor.configuration_manager,
-        predictor.label_manager,
-        properties,
-        return_probabilities=True,
-        num_threads_torch=threads,
-    )
-    stored = stored_orientation(properties)
-    if stored is None:
-        return probabilities
-    return np.ascontiguousarray(reorient(probabilities, NNUNET_ORIENTATION, stored))
-
-
 def add_previous_stage(
     data: np.ndarray, segmentation: np.ndarray, predictor: "nnUNetPredictor"
 ) -> np.ndarray:
@@ -201,21 +197,20 @@ def add_previous_stage(
 
 
 @contextmanager
-def _exporting(device: torch.device, threads: int) -> Iterator:
+def _exporting(device: torch.device) -> Iterator:
     """Give a function that exports a case: at once on the CPU, behind the GPU's back otherwise.
 
-    No more cases wait for their export than there are threads, so memory stays bounded.
+    No more than one case waits while one is exported, so memory stays bounded.
     """
     if device.type == "cpu":
         yield lambda function, *arguments: function(*arguments)
         return
     waiting: deque[Future] = deque()
-    workers = max(1, threads // 2)
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(1) as pool:
 
         def export(function, *arguments):
             waiting.append(pool.submit(function, *arguments))
-            while len(waiting) > workers:
+            while len(waiting) > 1:
                 waiting.popleft().result()
 
         yield export
@@ -223,16 +218,74 @@ def _exporting(device: torch.device, threads: int) -> Iterator:
             waiting.popleft().result()
 
 
+def _loaded_ahead(folder: Path, cases: list[str]) -> Iterator[tuple[str, np.ndarray, dict]]:
+    """Give each case with its preprocessed image and properties; the next one is read meanwhile."""
+    with ThreadPoolExecutor(1) as pool:
+        ahead = deque([pool.submit(load_preprocessed, folder, cases[0])] if cases else [])
+        for case, following in zip_longest(cases, cases[1:]):
+            data, properties = ahead.popleft().result()
+            if following is not None:
+                ahead.append(pool.submit(load_preprocessed, folder, following))
+            yield case, data, properties
+
+
 @contextmanager
-def first_said(predictor: "nnUNetPredictor", data: np.ndarray, n_cases: int) -> Iterator[None]:
-    """Say how long the case takes that the block predicts, if it takes long."""
-    patch = predictor.configuration_manager.patch_size
-    spatial = data.shape[1:]
+def _own_stream(device: torch.device) -> Iterator[None]:
+    """Let the block use a GPU beside what others compute on it."""
+    if device.type != "cuda":
+        yield
+        return
+    stream = torch.cuda.Stream(device)
+    with torch.cuda.stream(stream):
+        yield
+    stream.synchronize()
+
+
+@torch.inference_mode()
+def export_case(
+    predictor: "nnUNetPredictor", logits: torch.Tensor, properties: dict, path: Path, threads: int
+) -> None:
+    """Write the probabilities of a case on its own grid; see `segflow.models.export`.
+
+    Parameters
+    ----------
+    predictor : nnUNetPredictor
+        The predictor that made the logits.
+    logits : Tensor of float16
+        Of shape (class or region, z, y, x), along the axes of the plans.
+    properties : dict
+        nnU-Net's properties of the case.
+    path : Path
+        File to write, of suffix ``.b2nd``.
+    threads : int
+        Threads to use.
+    """
+    regions = predictor.label_manager.has_regions
+    way = way_back(predictor, properties)
+    logits = resampled_elsewhere(predictor, logits, properties)
+    shape = (len(logits) - (not regions), *way.shape)
+    with _own_stream(logits.device):
+        try:
+            read = partial(read_levels, logits, way, regions)
+            save_levels(path, shape, read, not regions, threads)
+        except torch.OutOfMemoryError:
+            read = partial(read_levels, logits.cpu(), way, regions)
+            save_levels(path, shape, read, not regions, threads)
+
+
+@contextmanager
+def first_said(
+    predictor: "nnUNetPredictor", data: np.ndarray, n_cases: int, at_a_time: int = 1
+) -> Iterator[None]:
+    """Say how long the case takes that the block predicts, if it takes long.
+
+    Of windows the network sees `at_a_time`.
+    """
+    patch = tuple(predictor.configuration_manager.patch_size)
     # In 2D each slice is a window of its own; small images are padded to the patch.
-    padded = (*spatial[: -len(patch)], *map(max, spatial[-len(patch) :], patch))
-    n_windows = len(predictor._internal_get_sliding_window_slicers(padded))
-    axes = predictor.allowed_mirroring_axes if predictor.use_mirroring else ()
-    n_steps = n_windows * 2 ** len(axes or ()) * len(predictor.list_of_parameters)
+    n_windows = len(sliding_windows(predictor, padded(torch.from_numpy(data), patch).shape[1:]))
+    n_passes = math.ceil(n_windows / at_a_time) * len([*mirrored_axes(predictor)])
+    n_steps = n_passes * len(predictor.list_of_parameters)
     pace = Pace(f"predict: the first of {counted(n_cases, 'case')}", n_steps)
     hook = predictor.network.register_forward_hook(lambda *_: pace.step())
     try:
@@ -278,20 +331,24 @@ def predict_fold(
     if not waiting:
         return
     predictor = load()
-    classifier = predictor.plans_manager.plans["segflow"].get("classifier")
+    planned = predictor.plans_manager.plans["segflow"]
+    classifier, settings = planned.get("classifier"), planned["prediction"]
+    is_cascade = planned["configuration"] == CASCADE
 
     def export(logits: torch.Tensor, properties: dict, case: str, classes: list[float]) -> None:
         files = [target / f"{case}.b2nd"]
-        probabilities = to_probabilities(predictor, logits, properties, threads)
-        save_probabilities(files[0], probabilities, not predictor.label_manager.has_regions)
+        export_case(predictor, logits, properties, files[0], threads)
         if classes:
             files.append(class_file(target, case))
             write_json(files[1], classes)
         ledger.enter(case, keys[case], files)
 
-    with _exporting(predictor.device, threads) as submit:
-        for case in tqdm(waiting, desc="predict", unit="case", mininterval=5):
-            data, properties = load_preprocessed(preprocessed, case)
+    first = waiting[0]
+    with _exporting(predictor.device) as submit:
+        loaded = _loaded_ahead(preprocessed, waiting)
+        for case, data, properties in tqdm(
+            loaded, "predict", len(waiting), unit="case", mininterval=5
+        ):
             segmentation = None if previous is None else _read_previous(previous, case)
             if classifier is not None:
                 seen = None if segmentation is None else np.isin(segmentation, classifier["values"])
@@ -301,15 +358,61 @@ def predict_fold(
                 write_json(path, tell_case(predictor, data, seen, centre, age))
                 ledger.enter(case, keys[case], [path])
                 continue
-            if segmentation is not None:
+            box = region_of_interest(predictor, settings, data, segmentation)
+            if is_cascade:
                 data = add_previous_stage(data, segmentation, predictor)
+            looked_at = data if box is None else data[(slice(None), *box)]
             said = (
-                first_said(predictor, data, len(waiting)) if case == waiting[0] else nullcontext()
+                first_said(predictor, looked_at, len(waiting), settings["windows"])
+                if case == first
+                else nullcontext()
             )
-            with said, _collecting(predictor.network) as collected:
-                logits = predictor.predict_logits_from_preprocessed_data(torch.from_numpy(data))
+            with said, _collecting(predictor.network) as collected, naming(case):
+                logits = predict_logits(predictor, data, settings["windows"], box)
             classes = case_probabilities(collected) if collected else []
-            submit(export, logits.cpu(), properties, case, classes)
+            if logits.device.type == "cuda":
+                torch.cuda.synchronize(logits.device)  # it is exported beside the next case
+            submit(export, logits, properties, case, classes)
+
+
+def region_of_interest(
+    predictor: "nnUNetPredictor",
+    settings: dict,
+    data: np.ndarray,
+    segmentation: np.ndarray | None,
+) -> Box | None:
+    """Return the part of a case that a network looks at, along z, y, x; None for all of it.
+
+    Parameters
+    ----------
+    predictor : nnUNetPredictor
+        The predictor.
+    settings : dict
+        The key ``prediction`` of its plans.
+    data : ndarray of float32
+        The preprocessed case, of shape (channel, z, y, x).
+    segmentation : ndarray of int or None
+        What the previous model says of it, of shape (z, y, x). Where it sees nothing, the network
+        looks at everything.
+    """
+    if settings["region"] == "whole":
+        return None
+    mask = body_mask(data[0]) if settings["region"] == "body" else segmentation > 0
+    patch = predictor.configuration_manager.patch_size
+    spacing = predictor.configuration_manager.spacing
+    margin = [math.ceil(settings["margin_mm"] / mm) for mm in spacing]
+    if len(patch) == 2:  # of slices of any thickness
+        return box_around(mask, (0, *margin), (1, *patch))
+    return box_around(mask, tuple(margin), tuple(patch))
+
+
+@contextmanager
+def naming(case: str) -> Iterator[None]:
+    """Let errors of the block name the case."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{case}: {error}") from error
 
 
 def _read_previous(folder: Path, case: str) -> np.ndarray:

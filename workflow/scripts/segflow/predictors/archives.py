@@ -7,13 +7,13 @@ from segflow.datasets.conversion import AS_STORED, READER, REORIENTING_READER
 from segflow.files.content import file_sha256, read_json, write_json
 from segflow.images.nifti import SUFFIX
 from segflow.models.checkpoints import FINAL
+from segflow.models.prediction_settings import NNUNET_SETTINGS
 from segflow.models.training import fold_folder
 from segflow.models.trust import check_architecture, load_checkpoint, unpack_archive
 
 PROCEDURE = 2  # move it when segmentations would come out differently
 NAME = "foreign"  # of the data set and of the model, in folders that are removed at the end
 NNUNET_NAME = "Dataset001_foreign"
-PREDICTION = {"checkpoint": "final", "mirroring": True, "step_size": 0.5, "precision": "auto"}
 # DATASET/TRAINER__PLANS__CONFIGURATION/..., as nnUNetv2_export_model_to_zip writes it.
 MEMBER = re.compile(
     r"[^/]+/(?P<model>[^/]+__[^/]+__[^/]+)/"
@@ -82,7 +82,7 @@ def install(
         "model": NAME,
         "configuration": wanted,
         "previous_model": None,
-        "prediction": PREDICTION,
+        "prediction": NNUNET_SETTINGS,
     }
     write_json(results / NAME / NAME / "plans.json", plans)
     dataset_json |= {

@@ -15,6 +15,7 @@ from segflow.files.words import counted
 from segflow.models.folds import ALL_CASES
 from segflow.models.model_plans import PLANNED
 from segflow.models.planners import PLANNERS, normalisation
+from segflow.models.prediction_settings import CASCADE
 from segflow.run.descriptions import (
     check_dataset,
     description_names,
@@ -134,6 +135,7 @@ class Run:
         for name, model in self.models.items():
             self._check_previous(name, model)
             self._check_gpus(name, model)
+            self._check_region(name, model)
             if self.learns_classes(name):
                 self._check_classes(name)
             axes = 2 if model["configuration"] == "2d" else 3
@@ -153,7 +155,7 @@ class Run:
         """Check the model whose segmentations another one looks at: a cascade, or a classifier."""
         where = f"config/models/{name}.yaml: previous_model"
         previous = model.get("previous_model")
-        is_cascade = model["configuration"] == "3d_cascade_fullres"
+        is_cascade = model["configuration"] == CASCADE
         if is_cascade and (previous is None or self.tells_only_classes(name)):
             raise ValueError(
                 f"{where}: the configuration 3d_cascade_fullres needs one, and a network that "
@@ -161,10 +163,12 @@ class Run:
             )
         if previous is None:
             return
-        if not is_cascade and not self.tells_only_classes(name):
+        region = model["prediction"]["region"]
+        if not is_cascade and not self.tells_only_classes(name) and region != "previous":
             raise ValueError(
-                f"{where} goes with the configuration 3d_cascade_fullres, or with a classifier, "
-                f"found {previous!r} and {model['configuration']!r}"
+                f"{where} goes with the configuration 3d_cascade_fullres, with a classifier, or "
+                f"with prediction.region: previous; found {previous!r}, {model['configuration']!r} "
+                f"and {region!r}"
             )
         if is_cascade and self.models[previous]["configuration"] != "3d_lowres":
             raise ValueError(
@@ -178,6 +182,26 @@ class Run:
                 f"{where} {previous!r} has fold: all, so it predicts no training cases; a model "
                 "that is cross-validated does"
             )
+
+    def _check_region(self, name: str, model: dict) -> None:
+        """Check that it can be told where a network looks in prediction."""
+        region = model["prediction"]["region"]
+        where = f"config/models/{name}.yaml: prediction.region is {region}"
+        if region == "previous" and "previous_model" not in model:
+            raise ValueError(f"{where}, but no previous_model says where to look")
+        if region != "whole" and self.tells_only_classes(name):
+            raise ValueError(f"{where}; a classifier looks at windows, see classifier.windows")
+        for dataset in self.datasets if region == "body" else ():
+            channels = self.datasets[dataset]["channels"]
+            if normalisation(channels[0]) != normalisation("CT"):
+                raise ValueError(
+                    f"{where}, which is found in CT; the first channel of {dataset} is "
+                    f"{channels[0]}"
+                )
+
+    def starts_from_previous(self, model: str) -> bool:
+        """Say whether a training needs the segmentations of another model: a cascade's does."""
+        return self.models[model]["configuration"] == CASCADE
 
     def _check_classes(self, name: str) -> None:
         """Check that every data set has classes, and the structure that a model looks at."""
@@ -624,7 +648,7 @@ class Run:
 
     def _base(self, model: str) -> tuple[str, str]:
         configuration = self.models[model]["configuration"]
-        shared = "3d_fullres" if configuration == "3d_cascade_fullres" else configuration
+        shared = "3d_fullres" if configuration == CASCADE else configuration
         return self.plans(model), shared
 
     def task(self, predictor: str) -> str:

@@ -1,0 +1,17 @@
+"""How a trained network predicts: what can be chosen, and what nnU-Net does."""
+
+from typing import Any
+
+CASCADE = "3d_cascade_fullres"  # the configuration that sees the previous stage
+# The defaults of the key ``prediction`` of a model.
+NNUNET_SETTINGS: dict[str, Any] = {
+    "checkpoint": "final",
+    "mirroring": True,
+    "step_size": 0.5,
+    "precision": "auto",
+    "windows": 1,
+    "channels_last": False,
+    "compile": False,
+    "region": "whole",
+    "margin_mm": 20,
+}
