@@ -28,6 +28,7 @@ include: "rules/ensemble.smk"
 include: "rules/postprocess.smk"
 include: "rules/classify.smk"
 include: "rules/evaluate.smk"
+include: "rules/inference.smk"
 include: "rules/report.smk"
 include: "rules/segment.smk"
 
@@ -101,6 +102,13 @@ rule evaluate:
     """Target: the tables of metrics."""
     input:
         targets("evaluate"),
+    localrule: True
+
+
+rule inference:
+    """Target: ways to predict, what each takes and loses (`inference_study`)."""
+    input:
+        targets("inference"),
     localrule: True
 
 

@@ -1,5 +1,6 @@
 """Configuration, wildcards and the helper functions that the rules share."""
 
+import json
 from functools import cache
 from pathlib import Path
 

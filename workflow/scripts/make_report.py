@@ -119,8 +119,9 @@ def main(
         The page.
     """
     record = read_own_json(results / "run.json")
+    studies = "inference_study" in config
     asked = {
-        name: Asked(name, described, titles, class_titles[name], models)
+        name: Asked(name, described, titles, class_titles[name], models, studies)
         for name, described in datasets.items()
     }
     contents, data, scripts = [], {}, []

@@ -7,6 +7,7 @@ locked. The system drops the lock when the job ends, however it ends, so a lease
 import fcntl
 import json
 import os
+import platform
 import re
 import resource
 import shutil
@@ -309,6 +310,31 @@ def choose_device(wanted: str) -> "torch.device":
     elif not available.get(wanted, True):
         raise RuntimeError(f"device is {wanted!r}, but PyTorch finds none here; use auto or cpu")
     return torch.device(wanted)
+
+
+def device_name(device: "torch.device") -> str:
+    """Return the name of a GPU, or the architecture of the processor."""
+    if device.type != "cuda":
+        return platform.machine()
+    import torch
+
+    return torch.cuda.get_device_name()
+
+
+def forget_peak(kind: str) -> None:
+    """Let `peak_megabytes` count from here, on CUDA and where the system is Linux.
+
+    Parameters
+    ----------
+    kind : str
+        Kind of the device.
+    """
+    if kind == "cuda":
+        import torch
+
+        torch.cuda.reset_peak_memory_stats()
+    elif sys.platform == "linux":
+        Path("/proc/self/clear_refs").write_text("5")  # proc(5): forget the peak of resident memory
 
 
 def peak_megabytes(device: str) -> float:

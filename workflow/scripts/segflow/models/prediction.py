@@ -103,6 +103,8 @@ def load_predictor(
     )
     with knowing_trainer(predict_from_raw_data):
         predictor.initialize_from_trained_model_folder(str(folder), tuple(trainings), name)
+    # The folder's plans say how it was trained; these, how it predicts.
+    predictor.plans_manager.plans["segflow"] = plans["segflow"]
     if isinstance(axes := settings["mirroring"], list):
         predictor.allowed_mirroring_axes = _allowed_axes(predictor, axes, folder)
     if settings["channels_last"]:
@@ -333,7 +335,6 @@ def predict_fold(
     predictor = load()
     planned = predictor.plans_manager.plans["segflow"]
     classifier, settings = planned.get("classifier"), planned["prediction"]
-    is_cascade = planned["configuration"] == CASCADE
 
     def export(logits: torch.Tensor, properties: dict, case: str, classes: list[float]) -> None:
         files = [target / f"{case}.b2nd"]
@@ -349,7 +350,7 @@ def predict_fold(
         for case, data, properties in tqdm(
             loaded, "predict", len(waiting), unit="case", mininterval=5
         ):
-            segmentation = None if previous is None else _read_previous(previous, case)
+            segmentation = None if previous is None else read_previous(previous, case)
             if classifier is not None:
                 seen = None if segmentation is None else np.isin(segmentation, classifier["values"])
                 centre = classifier["windows"] == "centre"
@@ -358,9 +359,7 @@ def predict_fold(
                 write_json(path, tell_case(predictor, data, seen, centre, age))
                 ledger.enter(case, keys[case], [path])
                 continue
-            box = region_of_interest(predictor, settings, data, segmentation)
-            if is_cascade:
-                data = add_previous_stage(data, segmentation, predictor)
+            data, box = what_is_seen(predictor, data, segmentation)
             looked_at = data if box is None else data[(slice(None), *box)]
             said = (
                 first_said(predictor, looked_at, len(waiting), settings["windows"])
@@ -373,6 +372,27 @@ def predict_fold(
             if logits.device.type == "cuda":
                 torch.cuda.synchronize(logits.device)  # it is exported beside the next case
             submit(export, logits, properties, case, classes)
+
+
+def what_is_seen(
+    predictor: "nnUNetPredictor", data: np.ndarray, segmentation: np.ndarray | None
+) -> tuple[np.ndarray, Box | None]:
+    """Return the channels that a network gets of a case, and the part that it looks at.
+
+    Parameters
+    ----------
+    predictor : nnUNetPredictor
+        The predictor.
+    data : ndarray of float32
+        The preprocessed case, of shape (channel, z, y, x).
+    segmentation : ndarray of int or None
+        What the previous model says of it, of shape (z, y, x), if there is one.
+    """
+    planned = predictor.plans_manager.plans["segflow"]
+    box = region_of_interest(predictor, planned["prediction"], data, segmentation)
+    if planned["configuration"] == CASCADE:
+        data = add_previous_stage(data, segmentation, predictor)
+    return data, box
 
 
 def region_of_interest(
@@ -415,7 +435,7 @@ def naming(case: str) -> Iterator[None]:
         raise ValueError(f"{case}: {error}") from error
 
 
-def _read_previous(folder: Path, case: str) -> np.ndarray:
+def read_previous(folder: Path, case: str) -> np.ndarray:
     """Return the previous model's label map of a case, of shape (z, y, x)."""
     return blosc2.open(str(folder / f"{case}.b2nd"), mode="r", dparams={"nthreads": 1})[:]
 

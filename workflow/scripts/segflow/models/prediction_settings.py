@@ -3,6 +3,7 @@
 from typing import Any
 
 CASCADE = "3d_cascade_fullres"  # the configuration that sees the previous stage
+REFERENCE = "nnunet"  # of these settings, which others are compared with
 # The defaults of the key ``prediction`` of a model.
 NNUNET_SETTINGS: dict[str, Any] = {
     "checkpoint": "final",

@@ -2,7 +2,6 @@
 
 import math
 import os
-import platform
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 
 from segflow.files.content import content_key, file_sha256, remove_partial
 from segflow.files.words import counted
+from segflow.jobs.devices import device_name
 from segflow.jobs.distributed import run_ranks
 from segflow.models.checkpoints import (
     BEST,
@@ -335,7 +335,7 @@ def describe_training(folder: Path, identity: dict, device: torch.device) -> dic
         "checkpoints": {
             name: file_sha256(folder / f"checkpoint_{name}.pth") for name in ("final", "best")
         },
-        "device": torch.cuda.get_device_name() if device.type == "cuda" else platform.machine(),
+        "device": device_name(device),
         "versions": {name: version(name) for name in ("nnunetv2", "torch")},
     }
 

@@ -11,6 +11,7 @@ from segflow.datasets.problems import read_problems
 from segflow.evaluation.comparisons import KEYS as COMPARISON_KEYS
 from segflow.evaluation.comparisons import METHOD, ON_VALIDATION
 from segflow.evaluation.comparisons import READING as COMPARISONS
+from segflow.evaluation.inference import READING as INFERENCE
 from segflow.evaluation.metrics import METRICS, SHARES
 from segflow.evaluation.summaries import (
     ALL,
@@ -89,6 +90,8 @@ class Asked:
         Titles of those that tell classes; empty if none does.
     models : dict of str to dict
         Descriptions of the models.
+    studies_inference : bool
+        Whether ways to predict are studied.
     """
 
     name: str
@@ -96,6 +99,7 @@ class Asked:
     titles: dict[str, str]
     class_titles: dict[str, str]
     models: dict[str, dict[str, Any]]
+    studies_inference: bool = False
 
     @property
     def all_titles(self) -> dict[str, str]:
@@ -132,6 +136,8 @@ def describe_dataset(asked: Asked, folder: Path) -> tuple[dict[str, Any], dict[s
         "classification": _classification(asked, folder),
         "class_notes": [CLASSES, POOLED, BASELINES, COMPARED],
         "costs": _costs(asked, folder),
+        "inference": _inference(asked, folder),
+        "inference_note": INFERENCE,
         "splits": _shown(splits),
         "problems": _problems(folder),
         "duplicates": None if duplicates is None else _shown(duplicates),
@@ -329,6 +335,46 @@ def _costs(asked: Asked, folder: Path) -> pd.DataFrame:
     return _shown(costs, COST_TITLES)
 
 
+def _inference(asked: Asked, folder: Path) -> pd.DataFrame | None:
+    """Return the ways to predict that were studied, with what is proposed; None if none were."""
+    if not asked.studies_inference:
+        return None
+    settings = read_frame(folder / "inference.csv", ["model", "setting", "proposed", "devices"])
+    chosen = read_own_json(folder / "inference.json")
+    rows = []
+    for row in settings.itertuples():
+        proposed = [
+            name + _on_other_folds(proposal)
+            for name, proposal in chosen[row.model].items()
+            if proposal["setting"] == row.setting
+        ]
+        ends = f"\n{row.low:+.2f} to {row.high:+.2f}" if np.isfinite(row.low) else ""
+        rows.append(
+            {
+                "model": asked.titles[row.model],
+                "setting": row.setting.replace("_", " "),
+                "cases": row.n,
+                "seconds a case": f"{row.seconds:.3g}",
+                "speed": f"{row.speed:.2f}",
+                "peak memory (MB)": f"{row.peak_mb:.0f}",
+                "Dice": f"{row.dice:.4f}",
+                "lost points": f"{row.lost:+.2f}{ends}",
+                "equal": f"{row.equal:.4%}",
+                "frontier": "yes" if row.frontier else "",
+                "proposed": "\n".join(proposed),
+                "device": row.devices,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _on_other_folds(proposal: dict[str, Any]) -> str:
+    """Return what a proposal keeps on folds that had no part in it, if there are any."""
+    if proposal["speed"] is None:
+        return ""
+    return f"\n{proposal['speed']:.2f} times, {proposal['lost']:+.2f} points on other folds"
+
+
 def _problems(folder: Path) -> pd.DataFrame | None:
     problems = read_frame(
         folder / "problems.csv", ["case", "file", "severity", "problem", "action"]
@@ -421,6 +467,7 @@ def _figures(asked: Asked, folder: Path) -> dict[str, list[Picture]]:
                 for name in asked.models
             ),
         ],
+        "inference": [("inference.png", "Speed against Dice", "Of the ways to predict")],
         "data": [
             ("near_duplicates.png", "Nearly equal images", "Pairs; marked where classes differ"),
             ("preparation.png", "Preparation of images", "After each step"),

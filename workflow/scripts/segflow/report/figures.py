@@ -275,6 +275,62 @@ def draw_learning_curves(progress: "dict[str, list[pd.DataFrame]]") -> Figure:
     return figure
 
 
+def draw_inference(settings: "pd.DataFrame", titles: dict[str, str]) -> Figure:
+    """Draw the Dice that ways to predict lose against the seconds that they take.
+
+    Parameters
+    ----------
+    settings : DataFrame
+        See `segflow.evaluation.inference.summarise`.
+    titles : dict of str to str
+        Titles of the models.
+    """
+    models = list(titles)
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(
+            1, len(models), figsize=(6 * len(models), 4.6), layout="constrained", squeeze=False
+        )
+        for axis, model in zip(axes[0], models, strict=True):
+            own = settings[settings["model"] == model].sort_values("seconds")
+            frontier = own[own["frontier"]]
+            axis.plot(frontier["seconds"], -frontier["lost"], color=COLOURS[0], alpha=0.5)
+            for row in own.itertuples():
+                colour = COLOURS[0] if row.frontier else COLOURS[1]
+                ends = [[row.high - row.lost], [row.lost - row.low]]
+                known = np.isfinite(ends).all()
+                axis.errorbar(
+                    row.seconds, -row.lost, ends if known else None, color=colour, marker="o"
+                )
+                name = row.setting.replace("_", " ")
+                said = f"{name} ({row.proposed})" if isinstance(row.proposed, str) else name
+                axis.annotate(
+                    said,
+                    (row.seconds, -row.lost),
+                    (5, 5),
+                    textcoords="offset points",
+                    fontsize=8,
+                    color=colour,
+                )
+            axis.axhline(0, color="0.5", linewidth=0.8)
+            axis.set_xscale("log")
+            axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.xaxis.set_major_formatter("{x:g}")
+            axis.xaxis.set_minor_formatter(NullFormatter())
+            axis.set_xlabel("seconds a case")
+            axis.set_title(titles[model], fontsize=10)
+        axes[0, 0].set_ylabel("change of Dice (points)")
+        figure.legend(
+            handles=[
+                Line2D([], [], color=COLOURS[0], marker="o", label="on the frontier"),
+                Line2D([], [], color=COLOURS[1], marker="o", linestyle="", label="not on it"),
+            ],
+            loc="outside lower center",
+            ncols=2,
+            fontsize=9,
+        )
+    return figure
+
+
 def draw_metrics(metrics: "pd.DataFrame", metric: str, name: str) -> Figure:
     """Draw box plots of a metric for every predictor and label, with all cases as points.
 

@@ -15,7 +15,7 @@ from segflow.files.words import counted
 from segflow.models.folds import ALL_CASES
 from segflow.models.model_plans import PLANNED
 from segflow.models.planners import PLANNERS, normalisation
-from segflow.models.prediction_settings import CASCADE
+from segflow.models.prediction_settings import CASCADE, NNUNET_SETTINGS, REFERENCE
 from segflow.run.descriptions import (
     check_dataset,
     description_names,
@@ -88,6 +88,7 @@ class Run:
         self._check_feature_classifiers()
         self._check_selection()
         self._check_postprocessing()
+        self._check_inference_study()
 
     def _describe(self, name: str) -> None:
         """Take from the raw folder what the description of a data set leaves out."""
@@ -308,6 +309,44 @@ class Run:
                     f"{where}.features: regions need task: classification in "
                     f"config/datasets/{dataset}.yaml"
                 )
+
+    def _check_inference_study(self) -> None:
+        """Check models and settings of a study of inference."""
+        if "inference_study" not in self.config:
+            return
+        wanted = self.config["inference_study"]
+        where = "configuration: inference_study"
+        _chosen(wanted["models"], self.segmenting, "inference_study.models")
+        for name in wanted["models"]:
+            if "fold" in self.models[name]:
+                raise ValueError(
+                    f"{where}.models: {name} has fold: all, so it has no validation cases; allowed "
+                    "are models that are cross-validated"
+                )
+        if REFERENCE in wanted["settings"]:
+            raise ValueError(
+                f"{where}.settings: the name {REFERENCE!r} is taken by nnU-Net's own settings"
+            )
+        for name in self.studied_models:
+            for setting, prediction in self.settings_to_try(name).items():
+                tried = {key: self.models[name][key] for key in ("title", "configuration")}
+                check(tried | {"prediction": prediction}, "model", f"{where}.settings.{setting}")
+                self._check_region(name, self.models[name] | {"prediction": prediction})
+
+    @property
+    def studied_models(self) -> list[str]:
+        """The models of a study of inference: those that it names, or all that can be."""
+        named = self.config["inference_study"]["models"]
+        able = [name for name in self.segmenting if "fold" not in self.models[name]]
+        return named or able
+
+    def settings_to_try(self, model: str) -> dict[str, dict[str, Any]]:
+        """Return the ways to predict that a study of inference tries, nnU-Net's own first."""
+        own = self.models[model]["prediction"]
+        usual = NNUNET_SETTINGS | {"checkpoint": own["checkpoint"]}
+        wanted = self.config["inference_study"]["settings"]
+        found = {REFERENCE: usual} | {name: usual | changes for name, changes in wanted.items()}
+        return found if own in found.values() else found | {"configured": own}
 
     def _check_selection(self) -> None:
         select = self.config["select"]

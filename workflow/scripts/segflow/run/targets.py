@@ -57,6 +57,8 @@ MAPS = {
         "viewer.csv",
     ],
 }
+# What data sets have if ways to predict are studied.
+INFERENCE = ["inference.csv", "inference.json", "inference.png"]
 # What data sets have of whose cases a predictor tells the class.
 CLASSES = {
     "evaluate": ["classification_summary.csv", "classification_comparisons.csv"],
@@ -132,6 +134,8 @@ def target_files(run: Run, step: str) -> list[str]:
         files += [f"{name}/cohort.csv" for name in filter(run.is_cohort, chosen["dataset"])]
     if step in ("convert", "figures"):
         files += [f"{name}/brains.png" for name in filter(run.is_cohort, chosen["dataset"])]
+    if "inference_study" in run.config and step in ("inference", "figures", "page"):
+        files += [f"{dataset}/{name}" for dataset in chosen["dataset"] for name in INFERENCE]
     if run.predictors:
         maps = MAPS.get(step, [])
         files += [f"{dataset}/{name}" for dataset in chosen["dataset"] for name in maps]
