@@ -1,5 +1,6 @@
 """Configuration, wildcards and the helper functions that the rules share."""
 
+import json
 from functools import cache
 from pathlib import Path
 
@@ -102,6 +103,11 @@ def new_images_state(wildcards) -> str:
     """Return a key of the images to segment; their segmentations may lie among them."""
     wanted = config["new_images"]
     return folder_state(Path(wanted["folder"]), without=Path(wanted["output"]))
+
+
+def go_on(wildcards) -> str:
+    """Return the option to segment the other images first where some are faulty."""
+    return "--go-on" if config["new_images"]["faulty"] == "go_on" else ""
 
 
 def scored_lesions(wildcards) -> dict | None:

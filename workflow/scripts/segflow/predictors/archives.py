@@ -9,21 +9,22 @@ from segflow.images.nifti import SUFFIX
 from segflow.models.checkpoints import FINAL
 from segflow.models.training import fold_folder
 from segflow.models.trust import check_architecture, load_checkpoint, unpack_archive
+from segflow.predictors.segmentation import Predictor
+from segflow.predictors.training_ranges import ranges_of_fingerprint
 
 PROCEDURE = 2  # move it when segmentations would come out differently
 NAME = "foreign"  # of the data set and of the model, in folders that are removed at the end
 NNUNET_NAME = "Dataset001_foreign"
+FINGERPRINT = "dataset_fingerprint.json"
 PREDICTION = {"checkpoint": "final", "mirroring": True, "step_size": 0.5, "precision": "auto"}
 # DATASET/TRAINER__PLANS__CONFIGURATION/..., as nnUNetv2_export_model_to_zip writes it.
 MEMBER = re.compile(
     r"[^/]+/(?P<model>[^/]+__[^/]+__[^/]+)/"
-    rf"(?:plans\.json|dataset\.json|fold_(?:\d+|all)/{re.escape(FINAL)})"
+    rf"(?:plans\.json|dataset\.json|dataset_fingerprint\.json|fold_(?:\d+|all)/{re.escape(FINAL)})"
 )
 
 
-def install(
-    archive: Path, configuration: str, reading: dict, results: Path
-) -> tuple[int | str, ...]:
+def install(archive: Path, configuration: str, reading: dict, results: Path) -> Predictor:
     """Unpack a model and lay it out as one of a finished run.
 
     Parameters
@@ -39,8 +40,9 @@ def install(
 
     Returns
     -------
-    tuple of int or str
-        The trained folds; ``all``, a network of all cases, only if there is no other.
+    Predictor
+        Its one member has all trained folds; ``all``, a network of all cases, only if there is no
+        other.
 
     Raises
     ------
@@ -106,4 +108,16 @@ def install(
         )
     write_json(target.parent / "plans.json", plans)
     write_json(target.parent / "dataset.json", dataset_json)
-    return tuple(folds)
+    channels = [str(name) for name in dataset_json["channel_names"].values()]
+    known = read_json(files[FINGERPRINT]) if FINGERPRINT in files else plans
+    return Predictor(
+        results=results,
+        dataset=NAME,
+        nnunet_name=NNUNET_NAME,
+        members={NAME: 1.0},
+        folds={NAME: [tuple(folds)]},
+        steps={"steps": []},
+        classes=[],
+        ranges=ranges_of_fingerprint(known, channels),
+        codes={},
+    )

@@ -10,7 +10,7 @@ from typing import Any
 
 from segflow.files.content import content_key
 from segflow.files.labels import Labels, foreground, foreground_values, label_values
-from segflow.files.manifests import CLASSIFIED, SEGMENTED
+from segflow.files.manifests import CLASSIFIED, MEASURED, SEGMENTED
 from segflow.files.words import counted
 from segflow.models.folds import ALL_CASES
 from segflow.models.model_plans import PLANNED
@@ -30,7 +30,7 @@ EVALUATION_KEYS = (  # of data sets
 )
 
 # Of data sets: nothing that is computed depends on them.
-WORDS = ("title", "source", "license", "citation", "raw")
+WORDS = ("title", "source", "license", "citation", "raw", "label_codes")
 
 # Predictors of classes that look at no image; every table of classifiers has them.
 BASELINES = {"class_prior": "Class prior", "majority_class": "Majority class"}
@@ -441,7 +441,7 @@ class Run:
         if "new_images" not in self.config:
             return []
         name = self.config["new_images"].get("predictor")  # an archive has none
-        maps = [SEGMENTED] if name is None or name in self.predictors else []
+        maps = [SEGMENTED, MEASURED] if name is None or name in self.predictors else []
         return maps + ([CLASSIFIED] if name in self.classifiers and self._by_networks(name) else [])
 
     def summaries(self, dataset: str) -> list[str]:
