@@ -30,7 +30,6 @@ rule measure_training:
         "../workflow/scripts/measure_training.py"
 
 
-
 if "archive" in config.get("new_images", {}):
 
     rule segment_with_archive:
@@ -39,10 +38,7 @@ if "archive" in config.get("new_images", {}):
             archive=config["new_images"]["archive"],
         output:
             # What was segmented before stays there until it is segmented anew.
-            [
-                update(f"{config['new_images']['output']}/{name}")
-                for name in RUN.told_of_new_images
-            ],
+            [update(f"{config['new_images']['output']}/{name}") for name in RUN.told_of_new_images],
         log:
             "<logs>/segment_with_archive.log",
         benchmark:
@@ -115,8 +111,8 @@ elif "new_images" in config:
                 ["--postprocessing", input.postprocessing] if input.postprocessing else []
             ),
             classes=(
-                ["--classes", *RUN.datasets[NEW["dataset"]]["classes"]]
-                if CLASSIFIED in RUN.told_of_new_images
+                ["--classes", *told]
+                if (told := RUN.classes_by_networks(NEW["dataset"], NEW["predictor"]))
                 else []
             ),
             codes=json.dumps(RUN.datasets[NEW["dataset"]]["label_codes"]),

@@ -49,8 +49,7 @@ def scans(project) -> list[Path]:
 def test_a_dicom_series_gives_what_its_image_gives_and_a_dicom_segmentation(project, scans):
     scan, nifti = project.folder / "scans/scan", project.folder / "scans/nifti.nii.gz"
     write_scan(scans[0], scan)
-    rounded = sitk.ReadImage(str(scans[0]))
-    sitk.WriteImage(sitk.Cast(sitk.Round(rounded), sitk.sitkInt16), str(nifti))
+    sitk.WriteImage(sitk.Cast(sitk.ReadImage(str(scans[0])), sitk.sitkInt16), str(nifti))
     project.snakemake("predict")
     out = project.folder / "out"
     maps = [sitk.ReadImage(str(out / f"{case}.nii.gz")) for case in ("scan", "nifti")]
@@ -131,9 +130,9 @@ def test_all_that_is_wrong_is_said_before_a_network_looks_and_the_rest_stays(pro
     assert "1 of 10 images segmented: 8 problems" in text
     for words in (
         "mm apart, the usual gap is 1 mm; is one missing?",
-        "2 of 39 files are no use: ",
+        f"2 of {len(cut)} files are no use: ",
         "2 series in one folder",
-        "NumberOfSeriesRelatedInstances is 1000, but there are 39 images",
+        f"NumberOfSeriesRelatedInstances is 1000, but there are {len(cut)} images",
         "the folder is empty",
         "torn.nii.gz: the gzip file is damaged",
         "2 channels, but the data set declares 1",

@@ -15,6 +15,7 @@ from segflow.files.words import counted
 from segflow.models.folds import ALL_CASES
 from segflow.models.model_plans import PLANNED
 from segflow.models.planners import PLANNERS, normalisation
+from segflow.predictors.export_format import read_description
 from segflow.run.descriptions import (
     check_dataset,
     description_names,
@@ -440,9 +441,27 @@ class Run:
         """
         if "new_images" not in self.config:
             return []
-        name = self.config["new_images"].get("predictor")  # an archive has none
-        maps = [SEGMENTED, MEASURED] if name is None or name in self.predictors else []
-        return maps + ([CLASSIFIED] if name in self.classifiers and self._by_networks(name) else [])
+        wanted = self.config["new_images"]
+        segmented, classified = True, False  # by nnU-Net from elsewhere
+        if "archive" not in wanted:
+            name = wanted["predictor"]
+            segmented = name in self.predictors
+            classified = bool(self.classes_by_networks(wanted["dataset"], name))
+        elif "configuration" not in wanted and (found := read_description(Path(wanted["archive"]))):
+            segmented, classified = found["postprocessing"] is not None, bool(found["classes"])
+        return [SEGMENTED, MEASURED] * segmented + [CLASSIFIED] * classified
+
+    @property
+    def exportable(self) -> list[str]:
+        """The predictors of which networks say all that an export can: label maps or classes."""
+        return [
+            name for name in self.networks if name in self.predictors or self._by_networks(name)
+        ]
+
+    def classes_by_networks(self, dataset: str, predictor: str) -> list[str]:
+        """Return the classes that the networks of a predictor tell, if nothing else does."""
+        told = predictor in self.classifiers and self._by_networks(predictor)
+        return self.datasets[dataset]["classes"] if told else []
 
     def summaries(self, dataset: str) -> list[str]:
         """Return the names of the summaries that a data set has."""
