@@ -31,6 +31,7 @@ include: "rules/evaluate.smk"
 include: "rules/inference.smk"
 include: "rules/report.smk"
 include: "rules/segment.smk"
+include: "rules/export.smk"
 
 
 onstart:
@@ -116,4 +117,18 @@ rule report:
     """Target: all tables and figures, the provenance, and the report."""
     input:
         targets("report"),
+    localrule: True
+
+
+rule export:
+    """Target: each predictor as one zip, for nnU-Net and for this project."""
+    input:
+        targets("export"),
+    localrule: True
+
+
+rule onnx:
+    """Target: the trained networks in ONNX."""
+    input:
+        targets("onnx"),
     localrule: True

@@ -7,7 +7,6 @@ from pathlib import Path
 from segflow.datasets.parts import state_of_part
 from segflow.datasets.sources import folder_state
 from segflow.files.labels import foreground
-from segflow.files.manifests import CLASSIFIED
 from segflow.files.code import code_key, module_key, procedure, procedures
 from segflow.jobs.devices import count_gpus
 from segflow.jobs.environment import share_environment
@@ -31,6 +30,7 @@ wildcard_constraints:
     model="|".join(RUN.models),
     predictor="|".join(RUN.predictors),
     classifier="|".join(RUN.classifiers),
+    exported="|".join(RUN.exportable),
     baseline="|".join(BASELINES),
     feature_classifier="|".join(config["feature_classifiers"]),
     plans="|".join({RUN.plans(model) for model in RUN.models}),
@@ -103,6 +103,11 @@ def new_images_state(wildcards) -> str:
     """Return a key of the images to segment; their segmentations may lie among them."""
     wanted = config["new_images"]
     return folder_state(Path(wanted["folder"]), without=Path(wanted["output"]))
+
+
+def go_on(wildcards) -> str:
+    """Return the option to segment the other images first where some are faulty."""
+    return "--go-on" if config["new_images"]["faulty"] == "go_on" else ""
 
 
 def scored_lesions(wildcards) -> dict | None:

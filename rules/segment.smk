@@ -1,8 +1,34 @@
 """From a finished run, or a trained nnU-Net from elsewhere, to what it says of new images.
 
-In: a folder of new images (`new_images` of the configuration). Out: a label map for each image and
-a table of them, and a table of their classes, as far as the predictor tells them.
+In: a folder of new images (`new_images` of the configuration). Out: a label map for each image,
+with a preview and, of DICOM, a segmentation, tables of them and of their volumes, and a table of
+their classes, as far as the predictor tells them.
 """
+
+
+rule measure_training:
+    """Measure the training cases, which new images are compared with."""
+    input:
+        cases="<results>/{dataset}/cases/train.csv",
+    output:
+        ranges="<results>/{dataset}/training_ranges.json",
+    log:
+        "<logs>/{dataset}/measure_training.log",
+    benchmark:
+        "<benchmarks>/{dataset}/measure_training.tsv"
+    conda:
+        "../envs/segflow.yaml"
+    threads: 8
+    resources:
+        mem_mb=mem_mb(8000),
+        runtime=minutes(120),
+    params:
+        code=code_key("measure_training"),
+        channels=lambda wildcards: RUN.datasets[wildcards.dataset]["channels"],
+        raw=nnunet_raw,
+    script:
+        "../workflow/scripts/measure_training.py"
+
 
 if "archive" in config.get("new_images", {}):
 
@@ -12,7 +38,7 @@ if "archive" in config.get("new_images", {}):
             archive=config["new_images"]["archive"],
         output:
             # What was segmented before stays there until it is segmented anew.
-            manifest=update("{output}/segmentations.csv".format(**config["new_images"])),
+            [update(f"{config['new_images']['output']}/{name}") for name in RUN.told_of_new_images],
         log:
             "<logs>/segment_with_archive.log",
         benchmark:
@@ -31,12 +57,14 @@ if "archive" in config.get("new_images", {}):
             output=config["new_images"]["output"],
             device=config["device"],
             configuration=config["new_images"].get("configuration", ""),
+            go_on=go_on,
+            prediction=json.dumps(config["new_images"]["prediction"]),
         shell:
             ": > {log:q}; "
             "python -m segment_with_archive --archive {input.archive:q}"
             " --configuration={params.configuration:q} --images {params.images:q}"
             " --device {params.device} --threads {threads} --memory-mb {resources.mem_mb}"
-            " --output {params.output:q} >> {log:q} 2> >(tee -a {log:q} >&2)"
+            " --prediction {params.prediction:q} {params.go_on} --output {params.output:q} >> {log:q} 2> >(tee -a {log:q} >&2)"
 
 elif "new_images" in config:
 
@@ -52,6 +80,7 @@ elif "new_images" in config:
                 if NEW["predictor"] in RUN.predictors
                 else []
             ),
+            ranges="<results>/{dataset}/training_ranges.json".format(**NEW),
         output:
             # What was done before stays there until it is done anew.
             [update(f"{NEW['output']}/{name}") for name in RUN.told_of_new_images],
@@ -83,10 +112,13 @@ elif "new_images" in config:
                 ["--postprocessing", input.postprocessing] if input.postprocessing else []
             ),
             classes=(
-                ["--classes", *RUN.datasets[NEW["dataset"]]["classes"]]
-                if CLASSIFIED in RUN.told_of_new_images
+                ["--classes", *told]
+                if (told := RUN.classes_by_networks(NEW["dataset"], NEW["predictor"]))
                 else []
             ),
+            codes=json.dumps(RUN.datasets[NEW["dataset"]]["label_codes"]),
+            go_on=go_on,
+            prediction=json.dumps(config["new_images"]["prediction"]),
             gpu_share=lambda wildcards, input: min(
                 RUN.models[model]["gpu_share"] for model in NEW_MODELS
             ),
@@ -96,5 +128,7 @@ elif "new_images" in config:
             " --nnunet-name {params.nnunet_name} --results {params.results:q}"
             " --members {params.members} --folds {params.folds} {params.postprocessing:q}"
             " {params.classes:q} --device {params.device} --gpu-share {params.gpu_share}"
+            " --ranges {input.ranges:q} --codes {params.codes:q} {params.go_on}"
+            " --prediction {params.prediction:q}"
             " --threads {threads} --memory-mb {resources.mem_mb} --output {params.output:q}"
             " >> {log:q} 2> >(tee -a {log:q} >&2)"

@@ -160,7 +160,11 @@ def test_a_folder_of_images_may_grow_and_hold_damaged_ones_and_its_segmentations
     new = {"folder": "scans", "output": "scans/out", "dataset": "hippocampus", "predictor": "both"}
     project.configure(new_images=new)
     output = scans / "out"
+    text = project.snakemake("predict", check=False)
+    assert "0 of 2 images segmented: 1 problem\n  torn.nii.gz: " in text
+    assert not list(output.glob("*.nii.gz"))
 
+    project.configure(new_images={**new, "faulty": "go_on"})
     text = project.snakemake("predict", check=False)
     assert "1 of 2 images segmented: 1 problem\n  torn.nii.gz: " in text
     assert list(pd.read_csv(output / "problems.csv")["case"]) == ["torn"]

@@ -153,6 +153,26 @@ def test_new_images_get_the_classes_that_they_get_as_test_cases(finished, predic
     assert len(list(output.glob("*.nii.gz"))) == (4 if maps else 0)
 
 
+@pytest.mark.parametrize(("predictor", "maps"), [("headed", True), ("all", False)])
+def test_exported_predictors_tell_the_same_classes(finished, predictor, maps):
+    finished.snakemake("export", "--config", f"select={{models: [{predictor}]}}")
+    archive = f"results/hippocampus/{predictor}/predictor.zip"
+    output = finished.folder / f"out_zip_{predictor}"
+    new = {"folder": "raw/imagesTs", "output": output.name, "archive": archive}
+    finished.configure(new_images=new)
+    try:
+        finished.snakemake("predict")
+        assert finished.planned("predict") == set()
+    finally:
+        finished.edit("config/config.yaml", lambda config: config.pop("new_images"))
+    found, expected = (
+        pd.read_csv(folder / "classes.csv").set_index("case")
+        for folder in (output, finished.folder / f"out_{predictor}")
+    )
+    pd.testing.assert_frame_equal(found, expected)
+    assert len(list(output.glob("*.nii.gz"))) == (4 if maps else 0)
+
+
 def test_nothing_is_left_to_be_done(finished):
     assert finished.planned("predict", "evaluate") == set()
 

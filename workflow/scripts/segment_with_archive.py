@@ -3,13 +3,12 @@
 import argparse
 from pathlib import Path
 
-from segflow.files.content import write_json
 from segflow.jobs.devices import may_lease
 from segflow.jobs.folder_leases import held
 from segflow.jobs.logs import explained
 from segflow.jobs.processes import end_cleanly
 from segflow.models.nnunet import use_folders
-from segflow.predictors.archives import NAME, NNUNET_NAME, install
+from segflow.predictors.archives import install
 from segflow.predictors.segmentation import add_options, segment
 from segflow.run.schemas import reading_defaults
 
@@ -27,10 +26,8 @@ def main(arguments: list[str] | None = None) -> None:
     results = work / "model"
     use_folders(results)
     with held(work), may_lease(options.device, share=options.gpu_share):
-        folds = install(options.archive, options.configuration, reading_defaults(), results)
-        choice = results / "postprocessing.json"
-        write_json(choice, {"steps": []})
-        segment(options, work, results, NAME, NNUNET_NAME, {NAME: 1.0}, {NAME: [folds]}, choice, [])
+        predictor = install(options.archive, options.configuration, reading_defaults(), results)
+        segment(options, work, predictor)
 
 
 if __name__ == "__main__":

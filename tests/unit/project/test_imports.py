@@ -15,6 +15,8 @@ ALLOWED = {
     "compare_classifiers": {"pandas", "sklearn", "statsmodels"},
     "compare_predictors": {"pandas", "statsmodels"},
     "count_costs": {"nnunetv2", "torch"},
+    "export_onnx": {"nnunetv2", "torch"},
+    "export_predictor": {"nnunetv2", "pandas", "torch"},
     "extract_fingerprint": {"nnunetv2"},
     "find_near_duplicates": {"matplotlib"},
     "make_report": {"pandas", "sklearn", "statsmodels"},

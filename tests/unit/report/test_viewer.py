@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segflow.report.viewer import ViewedCase, steps_of, windowed, write_script
+from segflow.images.display import windowed
+from segflow.report.viewer import ViewedCase, steps_of, write_script
 
 LABELS = {"background": 0, "one": 1, "two": 2, "ignore": 3}
 

@@ -132,7 +132,7 @@ def test_impossible_feature_classifiers_are_refused(changes, message):
 def test_new_images_have_a_table_of_their_own():
     assert files("segment") == []
     wanted = {"folder": "in", "output": "out", "dataset": "hippocampus", "predictor": MODELS[0]}
-    assert files("segment", new_images=wanted) == ["out/segmentations.csv"]
+    assert files("segment", new_images=wanted) == ["out/segmentations.csv", "out/volumes.csv"]
 
 
 @pytest.mark.parametrize("step", sorted(PREPARED.keys() | PREDICTED["maps"].keys()))

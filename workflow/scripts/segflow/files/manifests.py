@@ -8,8 +8,9 @@ from segflow.files.content import Damaged
 from segflow.files.ledger import Ledger
 
 COLUMNS = ["case", "key"]
-# Of new images: a table of those that are segmented, and the probabilities of their classes.
-SEGMENTED, CLASSIFIED = "segmentations.csv", "classes.csv"
+# Of new images: tables of those that are segmented and of what they hold, and the probabilities of
+# their classes.
+SEGMENTED, MEASURED, CLASSIFIED = "segmentations.csv", "volumes.csv", "classes.csv"
 
 
 def read_manifest(path: Path) -> dict[str, str]:

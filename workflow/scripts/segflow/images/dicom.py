@@ -8,10 +8,11 @@ import hashlib
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -67,6 +68,20 @@ _TAGS = [
     _FRAME_GROUPS,
     _SHARED_GROUPS,
 ]
+# By which headers tell how many images there are: of a series or volume, and of an acquisition,
+# which may be part of a series, or several.
+_SERIES_COUNTS = ("NumberOfSeriesRelatedInstances", "NumberOfSlices")
+_ACQUISITION_COUNT = "ImagesInAcquisition"
+_COUNTING = (
+    *_SERIES_COUNTS,
+    _ACQUISITION_COUNT,
+    "SOPClassUID",
+    "AcquisitionNumber",
+    "InstanceNumber",
+    "NumberOfFrames",
+)
+_PLACING = ("SeriesInstanceUID", "ImagePositionPatient")
+_NAMED = 3  # files that one message names
 
 
 @dataclass(frozen=True)
@@ -202,6 +217,102 @@ def read_dicom(path: Path, stated_mm: Sequence[float] | None = None) -> DicomIma
         )
 
 
+def arranged_slices(path: Path) -> tuple[list[tuple[Path, int]], Grid | None]:
+    """Return file and frame of each slice, in the order in which they are read, and their grid.
+
+    Pixel data are not looked at.
+
+    Parameters
+    ----------
+    path : Path
+        See `read_dicom`.
+
+    Returns
+    -------
+    slices : list of (Path, int)
+        Along z.
+    grid : Grid or None
+        Where they lie in space; of a single slice None if its header does not tell.
+
+    Raises
+    ------
+    ValueError
+        See `read_dicom`.
+    """
+    with discreet():
+        slices = _read_slices(path, None)
+        if len(slices) == 1:
+            grid = _place_of(path, slices[0], _flat_grid(slices[0]))
+        else:
+            slices, grid = _arrange(path, slices)
+    return [(one.file, one.frame) for one in slices], grid
+
+
+def loose_slices(files: Iterable[Path]) -> list[list[Path]]:
+    """Return the files that are slices of one volume with others, in groups of one series each.
+
+    Files that cannot be read are left out.
+    """
+    series: dict[str, list[Path]] = {}
+    with discreet():
+        for file in files:
+            try:
+                header = read_file(
+                    file, specific_tags=["SeriesInstanceUID", "ImagePositionPatient"]
+                )
+            except ValueError:
+                continue
+            if header.get("ImagePositionPatient"):
+                series.setdefault(str(header.get("SeriesInstanceUID", "")), []).append(file)
+    return [group for group in series.values() if len(group) > 1]
+
+
+def missing_images(path: Path) -> tuple[list[str], list[str]]:
+    """Say what the headers in a series' folder tell of images that are not there.
+
+    What lies between other slices leaves a gap, which `read_dicom` sees; what is missing at the
+    end of a stack, nothing but the headers tells.
+
+    Returns
+    -------
+    errors, notes : list of str
+        What is certain, and what may have another reason. Files that cannot be read are left out.
+    """
+    headers = []
+    with discreet():
+        for file in _find_files(path):
+            try:
+                header = read_file(file, specific_tags=list(_COUNTING))
+            except ValueError:
+                continue
+            if header.get("SOPClassUID") not in SEGMENTS:
+                headers.append(header)
+        there = sum(_count(header, "NumberOfFrames") or 1 for header in headers)
+        stated = {
+            tag: max((_count(header, tag) for header in headers), default=0)
+            for tag in (*_SERIES_COUNTS, _ACQUISITION_COUNT)
+        }
+        acquisitions = {str(header.get("AcquisitionNumber")) for header in headers}
+        first = min((_count(header, "InstanceNumber") for header in headers), default=0)
+    text = "{} is {}, but there are {} images; the series is cut short"
+    errors = [text.format(tag, stated[tag], there) for tag in _SERIES_COUNTS if stated[tag] > there]
+    notes = []
+    if not errors and len(acquisitions) == 1 and stated[_ACQUISITION_COUNT] > there:
+        count = stated[_ACQUISITION_COUNT]
+        notes.append(f"{_ACQUISITION_COUNT} is {count}, but there are {there} images")
+    if first > 1:
+        notes.append(f"the first InstanceNumber is {first}; are images missing before it?")
+    return errors, notes
+
+
+def _count(header: pydicom.Dataset, tag: str) -> int:
+    """Return a number that a header states; 0 if it is missing or no number."""
+    try:
+        return int(header.get(tag) or 0)
+    except (TypeError, ValueError):
+        return 0
+
+
 @contextmanager
 def discreet() -> Iterator[None]:
     """Silence pydicom, whose warnings and log quote values of the header.
@@ -259,7 +370,7 @@ def read_file(file: Path, **options) -> pydicom.FileDataset:
 def _read_slices(path: Path, stated_mm: Sequence[float] | None) -> list[_Slice]:
     """Return all frames of one file or series, in no order."""
     files = _find_files(path)
-    headers = {file: read_file(file, specific_tags=_TAGS) for file in files}
+    headers = _for_each(path, files, lambda file: read_file(file, specific_tags=_TAGS))
     if path.is_dir():  # segments often lie beside the slices that they were drawn on
         headers = {
             file: header
@@ -506,11 +617,33 @@ def _slice_spacing(path: Path, heights_mm: np.ndarray) -> float:
 
 def _read_frames(slices: list[_Slice]) -> list[np.ndarray]:
     """Return the stored values of each slice as (y, x) or (y, x, colour)."""
-    frames = {}
-    for file, count in Counter(one.file for one in slices).items():
-        for index, frame in enumerate(decode_frames(file, count)):
-            frames[file, index] = frame
-    return [frames[one.file, one.frame] for one in slices]
+    counts = Counter(one.file for one in slices)
+    path = slices[0].file.parent
+    frames = _for_each(path, list(counts), lambda file: decode_frames(file, counts[file]))
+    return [frames[one.file][one.frame] for one in slices]
+
+
+def _for_each(path: Path, files: list[Path], read: Callable[[Path], Any]) -> dict[Path, Any]:
+    """Return what `read` returns for each file of a folder.
+
+    Raises
+    ------
+    ValueError
+        That of the only file that cannot be read, or one that counts them and names the first.
+    """
+    found, errors = {}, []
+    for file in files:
+        try:
+            found[file] = read(file)
+        except ValueError as error:
+            errors.append(error)
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        shown = "; ".join(str(error).removeprefix(f"{path}/") for error in errors[:_NAMED])
+        more = "; ..." if len(errors) > _NAMED else ""
+        raise ValueError(f"{path}: {len(errors)} of {len(files)} files are no use: {shown}{more}")
+    return found
 
 
 def decode_frames(file: Path, count: int) -> list[np.ndarray]:

@@ -1,53 +1,53 @@
 """What a predictor of a finished run says of new images: post-processed label maps, and classes."""
 
 import argparse
-import re
+import json
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from segflow.datasets import conversion
-from segflow.datasets.conversion import (
-    convert_cases,
-    remove_other_cases,
-)
+from segflow.datasets.conversion import REORIENTING_READER, convert_cases, remove_other_cases
 from segflow.datasets.problems import failed_cases, join_problems, raise_problems, write_problems
 from segflow.datasets.reading import Target
 from segflow.datasets.sources import Problem, SourceCase
 from segflow.files.cases import Case
 from segflow.files.code import module_key
 from segflow.files.content import content_key, file_sha256, place_file, read_own_json
-from segflow.files.folders import visible
-from segflow.files.labels import label_values
 from segflow.files.ledger import Ledger
-from segflow.files.manifests import CLASSIFIED, SEGMENTED, write_manifest
-from segflow.files.suffixes import IMAGES, stem, suffix
+from segflow.files.manifests import CLASSIFIED
 from segflow.files.words import counted
-from segflow.images.dicom import is_dicom
 from segflow.images.nifti import SUFFIX, read_grid, read_labels, write_image
 from segflow.images.orientation import orientation_of, reorient, reorient_grid
-from segflow.images.raw_files import knows_its_grid
 from segflow.jobs.devices import choose_device
+from segflow.jobs.workers import count_workers, map_cases
 from segflow.models import prediction, preprocessing
 from segflow.models.cascade import transfer_cases
 from segflow.models.nnunet import lean_imports
+from segflow.models.planners import normalisation
 from segflow.models.prediction import class_file, load_predictor, predict_fold, prediction_keys
+from segflow.models.prediction_settings import NNUNET_SETTINGS
 from segflow.models.preprocessing import preprocess_cases
 from segflow.models.training import fold_folder
 from segflow.predictors.classification import weigh, write_fold
 from segflow.predictors.ensembling import Member, ensemble_cases
+from segflow.predictors.findings import Findings, describe_case, write_tables
+from segflow.predictors.new_images import find_images, unlike_training
 from segflow.predictors.postprocessing import postprocess_cases
+from segflow.predictors.training_ranges import differences, measure_image
 
 with lean_imports():
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-PROCEDURE = 3  # move it when segmentations would come out differently
+PROCEDURE = 4  # move it when segmentations would come out differently
+BYTES_PER_VOXEL = 40  # of describing a case: image, label map, and components of one label
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,12 @@ class Session:
         probabilities, as this run does.
     steps : dict
         What the search for post-processing chose.
+    ranges : dict
+        What the training cases were like; see `segflow.predictors.training_ranges`.
+    codes : dict of str to dict
+        Codes of labels; see `segflow.images.dicom_seg.segments_of`.
+    prediction : dict
+        What is done otherwise than the models' key ``prediction`` says.
     work : Path
         Folder of intermediate files.
     device : torch.device
@@ -86,6 +92,9 @@ class Session:
     classes: list[str]
     folds: dict[str, list[tuple[int | str, ...]]]
     steps: dict
+    ranges: dict[str, Any]
+    codes: dict[str, dict[str, str]]
+    prediction: dict[str, Any]
     work: Path
     device: torch.device
     threads: int
@@ -95,82 +104,6 @@ class Session:
     def dataset_json(self) -> dict:
         """nnU-Net's description of the data set."""
         return read_own_json(self.results / "nnUNet_raw" / self.nnunet_name / "dataset.json")
-
-
-def find_images(folder: Path, n_channels: int) -> list[SourceCase]:
-    """Find new images: ``CASE_0000.nii.gz`` and so on, or one file ``CASE.nii.gz``.
-
-    Parameters
-    ----------
-    folder : Path
-        Folder of the images, in any format that `segflow.images.raw_files` reads, or of folders
-        with one DICOM series each. What is not looked at is printed.
-    n_channels : int
-        Channels that each case must have; one file may hold several.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there are no images, or a case lacks a channel.
-    """
-    number = r"_0000$" if n_channels == 1 else r"_\d{4}$"
-    found: dict[str, dict[str, Path]] = {}
-    others = []
-    for path in visible(folder):
-        if is_dicom(path) if path.is_dir() else suffix(path) in IMAGES:
-            name = path.name if path.is_dir() else stem(path)
-            found.setdefault(re.sub(number, "", name), {})[name] = path
-        else:
-            others.append(path.name)
-    if others:
-        print(f"{folder}: not looked at: {', '.join(others)}", file=sys.stderr)
-    if not found:
-        raise FileNotFoundError(f"{folder}: expected images CASE_0000{SUFFIX}, found none")
-    for case, files in found.items():
-        wanted = [f"{case}_{number:04d}" for number in range(n_channels)]
-        if list(files) != wanted and list(files) != [case]:
-            raise FileNotFoundError(f"{folder}: case {case!r} needs {wanted}, found {list(files)}")
-    return [
-        SourceCase(case, case, "test", tuple(files.values()), None) for case, files in found.items()
-    ]
-
-
-def unlike_training(
-    cases: list[Case], dataset_json: dict, configurations: Iterable[str]
-) -> list[Problem]:
-    """Report images of another dimension, or without a grid where those of the training have one.
-
-    nnU-Net would stretch a picture to hundreds of slices.
-
-    Parameters
-    ----------
-    cases : list of Case
-        The converted images.
-    dataset_json : dict
-        nnU-Net's description of the data set; one from elsewhere tells no dimensions and formats.
-    configurations : iterable of str
-        Configurations of the networks.
-    """
-    solid = any(name.startswith("3d") for name in configurations)
-    dimensions = dataset_json.get("dimensions", [3] if solid else [2, 3])
-    formats = [Path(f"image{ending}") for ending in dataset_json.get("formats", [])]
-    placed = bool(formats) and all(map(knows_its_grid, formats))
-    stated = "spacing_mm" in dataset_json["reading"]
-    problems = []
-    for case in cases:
-        dimension = 3 if case.orientation else 2
-        texts = []
-        if dimension not in dimensions:
-            texts.append(f"is {dimension}D, but the network learned from {dimensions[0]}D images")
-        if (
-            placed
-            and not stated
-            and not all(map(knows_its_grid, map(Path, case.images.split(";"))))
-        ):
-            texts.append("knows no spacing, as the images of the training do")
-        action = "segment images like those of the training"
-        problems += [Problem(case.case, case.images, "error", text, action) for text in texts]
-    return problems
 
 
 def predict_members(
@@ -185,6 +118,7 @@ def predict_members(
     """
     plans = read_own_json(_folder(session, model) / "plans.json")
     settings = plans["segflow"]
+    settings["prediction"] = NNUNET_SETTINGS | settings["prediction"] | session.prediction
     manager = PlansManager(plans)
     configuration = settings["configuration"]
     data = session.work / "preprocessed" / manager.get_configuration(configuration).data_identifier
@@ -275,23 +209,51 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--memory-mb", type=float, required=True)
     parser.add_argument("--output", type=Path, required=True, help="folder to write to")
+    parser.add_argument(
+        "--prediction", type=json.loads, default={}, help="ways to predict, as JSON"
+    )
+    parser.add_argument(
+        "--go-on", action="store_true", help="segment the other images first where some are faulty"
+    )
 
 
-def segment(
-    options: argparse.Namespace,
-    work: Path,
-    results: Path,
-    dataset: str,
-    nnunet_name: str,
-    members: dict[str, float],
-    folds: dict[str, list[tuple[int | str, ...]]],
-    postprocessing: Path | None,
-    classes: list[str],
-) -> None:
+@dataclass(frozen=True)
+class Predictor:
+    """A finished predictor, of this run or from elsewhere.
+
+    Parameters
+    ----------
+    results : Path
+        Folder of its run.
+    dataset, nnunet_name : str
+        The data set and nnU-Net's name of it.
+    members, folds
+        See `Session`.
+    steps : dict or None
+        The chosen steps of post-processing; without it no label maps are written.
+    classes : list of str
+        The classes whose probabilities are wanted, if any.
+    ranges, codes
+        See `Session`.
+    """
+
+    results: Path
+    dataset: str
+    nnunet_name: str
+    members: dict[str, float]
+    folds: dict[str, list[tuple[int | str, ...]]]
+    steps: dict | None
+    classes: list[str]
+    ranges: dict[str, Any]
+    codes: dict[str, dict[str, str]]
+
+
+def segment(options: argparse.Namespace, work: Path, predictor: Predictor) -> None:
     """Segment or classify images, once nobody else may write to the folder or use the GPU.
 
     Images that were done before in the same way stay as they are. Written are the label maps and
-    `SEGMENTED`, a table of them, and `CLASSIFIED`, the probabilities of the classes of each image.
+    what `segflow.predictors.findings` says of them, and `CLASSIFIED`, the probabilities of the
+    classes of each image.
 
     Parameters
     ----------
@@ -299,68 +261,77 @@ def segment(
         See `add_options`.
     work : Path
         Folder of intermediate files; removed at the end.
-    results : Path
-        Folder of the finished run.
-    dataset, nnunet_name : str
-        The data set and nnU-Net's name of it.
-    members, folds
-        See `Session`.
-    postprocessing : Path or None
-        The chosen steps of post-processing; without it no label maps are written.
-    classes : list of str
-        The classes whose probabilities are wanted, if any.
+    predictor : Predictor
+        What to do it with.
 
     Raises
     ------
+    FileNotFoundError
+        If there are no images.
     ValueError
-        At the end, if images could not be read: the others are segmented, ``problems.csv``
-        lists them.
+        If something is wrong with images, before a network looks at any, or with ``--go-on`` when
+        all others are done; ``problems.csv`` lists it.
     """
     device = choose_device(options.device)
     if device.type == "cpu":
         torch.set_num_threads(options.threads)
     output = options.output
     session = Session(
-        results=results,
-        dataset=dataset,
-        nnunet_name=nnunet_name,
-        members=members,
-        maps=postprocessing is not None,
-        classes=classes,
-        folds=folds,
-        steps=read_own_json(postprocessing) if postprocessing else {"steps": []},
+        results=predictor.results,
+        dataset=predictor.dataset,
+        nnunet_name=predictor.nnunet_name,
+        members=predictor.members,
+        maps=predictor.steps is not None,
+        classes=predictor.classes,
+        folds=predictor.folds,
+        steps=predictor.steps or {"steps": []},
+        ranges=predictor.ranges,
+        codes=predictor.codes,
+        prediction=options.prediction,
         work=work,
         device=device,
         threads=options.threads,
         memory_mb=options.memory_mb,
     )
-    sources = find_images(options.images, len(session.dataset_json["channel_names"]))
+    sources, problems = find_images(
+        options.images, len(session.dataset_json["channel_names"]), output
+    )
     request = request_key(session)
     keys = {source.case: _case_key(request, source) for source in sources}
     finished = Ledger(output)
-    finished.prune(keys)
+    finished.prune({*keys, *(problem.case for problem in problems)})
     waiting = finished.waiting(keys)
+    n_images = len({*keys, *failed_cases(problems)})
     word = "segmented" if session.maps else "classified"
-    print(f"predict: {len(keys) - len(waiting)} of {len(keys)} images are {word}", flush=True)
+    print(f"predict: {len(keys) - len(waiting)} of {n_images} images are {word}", flush=True)
     chosen = [source for source in sources if source.case in waiting]
-    problems, told = _predict_waiting(session, options.images, chosen)
-    for case in sorted(set(waiting) - failed_cases(problems)):
-        paths = [output / f"{case}{SUFFIX}"] if session.maps else []
-        for path in paths:
-            place_file(work / "segmented" / path.name, path)
-        finished.enter(case, keys[case], paths, classes=told.get(case, []))
-    shutil.rmtree(work, ignore_errors=True)  # it is not there if nothing had to be done
-    write_problems(output / "problems.csv", join_problems(problems))
-    for case in failed_cases(problems):
-        del keys[case]
+    cases, found = _convert(session, options.images, chosen)
+    problems = join_problems([*problems, *found])
+    stopped = bool(failed_cases(problems)) and not options.go_on
+    if cases and not stopped:
+        found = _measure(session, cases, problems)
+        told = _predict(session, cases)
+        for case, files, facts in _describe(session, chosen, found, output):
+            finished.enter(case, keys[case], files, classes=told.get(case, []), **facts)
+    if not stopped:
+        shutil.rmtree(work, ignore_errors=True)  # it is not there if nothing had to be done
+    facts = {case: finished.find(case, key) for case, key in keys.items()}
+    done = {case: one for case, one in facts.items() if one is not None}
+    if not session.maps:  # which have a column for them
+        problems += [
+            Problem(case, "", "note", text, "classified all the same")
+            for case, one in sorted(done.items())
+            for text in one["warnings"]
+        ]
+    write_problems(output / "problems.csv", problems)
     if session.maps:
-        write_manifest(output / SEGMENTED, keys)
-    if classes:
-        facts = {case: finished.find(case, key) or {} for case, key in keys.items()}
-        probabilities = {case: np.array(found["classes"]) for case, found in facts.items()}
-        write_fold(output / CLASSIFIED, probabilities, classes)
-    done = f"{options.images}: {len(keys)} of {counted(len(sources), 'image')} {word}"
-    raise_problems(problems, done, str(output / "problems.csv"))
+        write_tables(output, {case: keys[case] for case in done}, done)
+    if session.classes:
+        probabilities = {case: np.array(one["classes"]) for case, one in done.items()}
+        write_fold(output / CLASSIFIED, probabilities, session.classes)
+    summary = f"{options.images}: {len(done)} of {counted(n_images, 'image')} {word}"
+    advice = "new_images.faulty: go_on does the others first" if stopped else ""
+    raise_problems(problems, summary, str(output / "problems.csv"), advice)
 
 
 def request_key(session: Session) -> str:
@@ -385,7 +356,10 @@ def request_key(session: Session) -> str:
         models,
         session.folds,
         session.steps["steps"],
-        label_values(described["labels"]),
+        described["labels"],  # with their names, which tables, previews and segments show
+        session.codes,
+        session.prediction,
+        session.ranges,
         described.get("regions_class_order"),
         described["reading"],
         *session.classes,
@@ -411,20 +385,12 @@ def _case_key(request: str, source: SourceCase) -> str:
         return content_key(request, source.case)
 
 
-def _predict_waiting(
+def _convert(
     session: Session, images: Path, sources: list[SourceCase]
-) -> tuple[list[Problem], dict[str, list[float]]]:
-    """Segment images into ``segmented`` of the work folder.
-
-    Returns
-    -------
-    list of Problem
-        What was wrong with images that could not be read.
-    dict of str to list of float
-        Probabilities of the classes of each image, if they are wanted.
-    """
+) -> tuple[list[Case], list[Problem]]:
+    """Read images and bring them into nnU-Net's raw layout; return cases and problems."""
     if not sources:
-        return [], {}
+        return [], []
     described = session.dataset_json
     n_channels = len(described["channel_names"])
     reading = described["reading"]
@@ -434,9 +400,47 @@ def _predict_waiting(
     cases, problems, _ = convert_cases(sources, target, session.threads)
     remove_other_cases(sources, "test", target)
     problems += unlike_training(cases, described, _configurations(session))
-    cases = [case for case in cases if case.case not in failed_cases(problems)]
-    if not cases:
-        return problems, {}
+    return [case for case in cases if case.case not in failed_cases(problems)], problems
+
+
+def _converted_files(session: Session, case: str) -> list[Path]:
+    """Return the converted image of a case, one file for each channel."""
+    n_channels = len(session.dataset_json["channel_names"])
+    folder = session.work / "raw/imagesTs"
+    return [folder / f"{case}_{number:04d}{SUFFIX}" for number in range(n_channels)]
+
+
+def _measure(
+    session: Session, cases: list[Case], problems: list[Problem]
+) -> dict[str, dict[str, Any]]:
+    """Return what each image is like, and its ``warnings``, which are printed, too."""
+    reader = session.dataset_json.get("overwrite_image_reader_writer")
+    items = {case.case: _converted_files(session, case.case) for case in cases}
+    largest = max(case.n_voxels for case in cases) * BYTES_PER_VOXEL / 1e6
+    workers = count_workers(session.threads, session.memory_mb, largest, len(cases))
+    measure = partial(_measure_case, reoriented=reader == REORIENTING_READER)
+    found = {}
+    for (case, _), measured in map_cases(measure, list(items.items()), workers, "compare"):
+        said = [f"{one.problem}: {one.action}" for one in problems if one.case == case]
+        warnings = [*differences(measured, session.ranges), *said]
+        for warning in warnings:
+            print(f"warning: {case}: {warning}", file=sys.stderr, flush=True)
+        found[case] = measured | {"warnings": warnings}
+    return found
+
+
+def _measure_case(item: tuple[str, list[Path]], reoriented: bool) -> dict[str, Any]:
+    return measure_image(item[1], reoriented)
+
+
+def _predict(session: Session, cases: list[Case]) -> dict[str, list[float]]:
+    """Segment images into ``segmented`` of the work folder.
+
+    Returns
+    -------
+    dict of str to list of float
+        Probabilities of the classes of each image, if they are wanted.
+    """
     found = {model: predict_members(session, cases, model) for model in session.members}
     plans = {model: read_own_json(_folder(session, model) / "plans.json") for model in found}
     settings = {model: one["segflow"] for model, one in plans.items()}
@@ -447,4 +451,43 @@ def _predict_waiting(
         keys = postprocess_cases(keys, maps, segmented, session.steps, session.threads)
         turn_back(cases, segmented, keys)
     telling = {name: found[name] for name in found if {"head", "classifier"} & {*settings[name]}}
-    return problems, mean_classes(session, telling) if session.classes else {}
+    return mean_classes(session, telling) if session.classes else {}
+
+
+def _describe(
+    session: Session, sources: list[SourceCase], found: dict[str, dict[str, Any]], output: Path
+) -> Iterator[tuple[str, list[Path], dict[str, Any]]]:
+    """Put the label maps where they belong and yield case, files and facts of each."""
+    if not session.maps:
+        yield from ((case, [], {"warnings": one["warnings"]}) for case, one in found.items())
+        return
+    described = session.dataset_json
+    items = []
+    largest = 0.0
+    for source in sources:
+        if source.case not in found:
+            continue
+        files = _converted_files(session, source.case)
+        placed = output / f"{source.case}{SUFFIX}"
+        place_file(session.work / "segmented" / placed.name, placed)
+        largest = max(largest, float(np.prod(read_grid(files[0]).shape)))
+        items.append(
+            Findings(
+                case=source.case,
+                label_map=placed,
+                image=files[0],
+                source=source.images[0],
+                measured=found[source.case],
+            )
+        )
+    channel = str(next(iter(described["channel_names"].values())))
+    work = partial(
+        describe_case,
+        labels=described["labels"],
+        codes=session.codes,
+        ct=normalisation(channel) == "ct",
+    )
+    megabytes = largest * BYTES_PER_VOXEL / 1e6
+    workers = count_workers(session.threads, session.memory_mb, megabytes, len(items))
+    for item, (files, facts) in map_cases(work, items, workers, "describe"):
+        yield item.case, files, facts

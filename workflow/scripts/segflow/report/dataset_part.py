@@ -26,9 +26,9 @@ from segflow.files.content import read_own_json
 from segflow.files.frames import read_frame
 from segflow.files.labels import Labels, foreground_values, single_values
 from segflow.files.words import counted
+from segflow.images.palette import COLOURS, label_colours, on_dark, rgb
 from segflow.report.classes import BASELINES, COMPARED, POOLED, class_comparisons, class_overview
 from segflow.report.classes import READING as CLASSES
-from segflow.report.colours import COLOURS
 from segflow.report.findings import (
     STAGES,
     answer,
@@ -560,7 +560,7 @@ def _plotted(
         "oneLabel": len(labels) == 2,
         "stages": list(STAGES),
         "predictors": [
-            {"key": name, "title": title, "colour": _on_page(place), "bright": _on_dark(place)}
+            {"key": name, "title": title, "colour": _on_page(place), "bright": on_dark(place)}
             for place, (name, title) in enumerate(asked.titles.items())
         ],
         "splits": parts,
@@ -585,7 +585,9 @@ def _plotted(
         },
         "comparisons": _pairs(comparisons, names),
         "labelNames": _names_of(asked.described["labels"], values),
-        "labelColours": {value: _rgb(_on_dark(place + 1)) for place, value in enumerate(values)},
+        "labelColours": {
+            value: rgb(colour) for value, colour in label_colours(asked.described["labels"]).items()
+        },
     }
 
 
@@ -635,12 +637,3 @@ def _names_of(labels: Labels, values: list[int]) -> dict[int, str]:
 def _on_page(place: int) -> str:
     colour = COLOURS[place % len(COLOURS)]
     return INK if colour == "#000000" else colour
-
-
-def _on_dark(place: int) -> str:
-    colour = COLOURS[place % len(COLOURS)]
-    return "#FFFFFF" if colour == "#000000" else colour
-
-
-def _rgb(colour: str) -> list[int]:
-    return [int(colour[at : at + 2], 16) for at in (1, 3, 5)]

@@ -22,7 +22,7 @@ from segflow.evaluation.metrics import AREAS, VOLUMES
 from segflow.files.content import replacing
 from segflow.files.labels import Labels, foreground_values
 from segflow.files.words import counted
-from segflow.report.colours import COLOURS
+from segflow.images.palette import COLOURS
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,12 +10,13 @@ from typing import Any
 
 from segflow.files.content import content_key
 from segflow.files.labels import Labels, foreground, foreground_values, label_values
-from segflow.files.manifests import CLASSIFIED, SEGMENTED
+from segflow.files.manifests import CLASSIFIED, MEASURED, SEGMENTED
 from segflow.files.words import counted
 from segflow.models.folds import ALL_CASES
 from segflow.models.model_plans import PLANNED
 from segflow.models.planners import PLANNERS, normalisation
 from segflow.models.prediction_settings import CASCADE, NNUNET_SETTINGS, REFERENCE
+from segflow.predictors.export_format import read_description
 from segflow.run.descriptions import (
     check_dataset,
     description_names,
@@ -31,7 +32,7 @@ EVALUATION_KEYS = (  # of data sets
 )
 
 # Of data sets: nothing that is computed depends on them.
-WORDS = ("title", "source", "license", "citation", "raw")
+WORDS = ("title", "source", "license", "citation", "raw", "label_codes")
 
 # Predictors of classes that look at no image; every table of classifiers has them.
 BASELINES = {"class_prior": "Class prior", "majority_class": "Majority class"}
@@ -316,7 +317,7 @@ class Run:
             return
         wanted = self.config["inference_study"]
         where = "configuration: inference_study"
-        _chosen(wanted["models"], self.segmenting, "inference_study.models")
+        _chosen(wanted["models"], dict.fromkeys(self.segmenting), "inference_study.models")
         for name in wanted["models"]:
             if "fold" in self.models[name]:
                 raise ValueError(
@@ -371,6 +372,15 @@ class Run:
                 f"configuration: new_images.output: {wanted['output']} is the folder of the "
                 "images, whose files the segmentations would replace; allowed is any other, also "
                 "inside it"
+            )
+        tried = {"title": "new images", "configuration": "3d_fullres"}
+        where = "configuration: new_images"
+        check(tried | {"prediction": wanted["prediction"]}, "model", where)
+        if unfit := sorted({"checkpoint"} & wanted["prediction"].keys()):
+            raise ValueError(f"{where}.prediction: {unfit[0]} is a matter of the model")
+        if wanted["prediction"].get("region") == "previous":
+            raise ValueError(
+                f"{where}.prediction.region: previous goes with the key previous_model of a model"
             )
         if "archive" in wanted:
             if mixed := sorted(ours & wanted.keys()):
@@ -503,9 +513,27 @@ class Run:
         """
         if "new_images" not in self.config:
             return []
-        name = self.config["new_images"].get("predictor")  # an archive has none
-        maps = [SEGMENTED] if name is None or name in self.predictors else []
-        return maps + ([CLASSIFIED] if name in self.classifiers and self._by_networks(name) else [])
+        wanted = self.config["new_images"]
+        segmented, classified = True, False  # by nnU-Net from elsewhere
+        if "archive" not in wanted:
+            name = wanted["predictor"]
+            segmented = name in self.predictors
+            classified = bool(self.classes_by_networks(wanted["dataset"], name))
+        elif "configuration" not in wanted and (found := read_description(Path(wanted["archive"]))):
+            segmented, classified = found["postprocessing"] is not None, bool(found["classes"])
+        return [SEGMENTED, MEASURED] * segmented + [CLASSIFIED] * classified
+
+    @property
+    def exportable(self) -> list[str]:
+        """The predictors of which networks say all that an export can: label maps or classes."""
+        return [
+            name for name in self.networks if name in self.predictors or self._by_networks(name)
+        ]
+
+    def classes_by_networks(self, dataset: str, predictor: str) -> list[str]:
+        """Return the classes that the networks of a predictor tell, if nothing else does."""
+        told = predictor in self.classifiers and self._by_networks(predictor)
+        return self.datasets[dataset]["classes"] if told else []
 
     def summaries(self, dataset: str) -> list[str]:
         """Return the names of the summaries that a data set has."""

@@ -154,6 +154,7 @@ def check_dataset(dataset: dict, where: str) -> None:
     dataset["reading"]["label_values"] = {str(key): value for key, value in values.items()}
     if "labels" in dataset:
         _check_labels(dataset, where)
+        _check_codes(dataset, where)
     _check_task(dataset, where)
 
 
@@ -269,6 +270,16 @@ def _check_labels(dataset: dict, where: str) -> None:
             f"{where}: regions_class_order: needs {needed} values, one for each label or region "
             f"but background and ignore (none if there are no regions), found {len(order)}"
         )
+
+
+def _check_codes(dataset: dict, where: str) -> None:
+    """Refuse codes of labels that are not declared."""
+    known = list(foreground(dataset["labels"]))
+    for name in dataset["label_codes"]:
+        if name not in known:
+            raise ValueError(
+                f"{where}: label_codes: no label {name!r} is declared; known: {', '.join(known)}"
+            )
 
 
 def _check_evaluated_regions(dataset: dict, where: str) -> None:

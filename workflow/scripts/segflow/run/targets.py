@@ -25,6 +25,7 @@ PREPARED: dict[str, list[str]] = {
     "plan": ["{dataset}/{model}/plans.json"],
     "preprocess": ["{dataset}/preprocessed/{preprocessing}/{part}.csv"],
     "train": ["{dataset}/{model}/fold_{fold}/training.json"],
+    "onnx": ["{dataset}/{model}/fold_{fold}/network.onnx"],
     "evaluate": ["{dataset}/dataset.json"],
     "figures": [
         "{dataset}/dataset.json",
@@ -83,7 +84,7 @@ def target_files(run: Run, step: str) -> list[str]:
     run : Run
         What the configuration asks for.
     step : str
-        A step of ``PREPARED`` or ``PREDICTED``, or ``segment`` for new images.
+        A step of ``PREPARED`` or ``PREDICTED``, ``segment`` for new images, or ``export``.
 
     Returns
     -------
@@ -112,6 +113,12 @@ def target_files(run: Run, step: str) -> list[str]:
             having = [d for d in own["dataset"] if task == "maps" or run.has_classes(d)]
             for pattern in PREDICTED[task].get(step, ()):
                 files += _fill(pattern, {**own, "dataset": having})
+    if step == "export":
+        files += [
+            f"{dataset}/{name}/predictor.zip"
+            for dataset, name in product(chosen["dataset"], chosen["predictor"])
+            if name in run.exportable
+        ]
     if step == "figures" and len(run.models) > 1:
         files += [f"{dataset}/learning_curves.png" for dataset in chosen["dataset"]]
     if step == "figures" and len(run.predictors) > 1:

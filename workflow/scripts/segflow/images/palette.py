@@ -1,0 +1,23 @@
+"""Colours of figures, pages, previews and segments."""
+
+from segflow.files.labels import Labels, foreground_values
+
+# Okabe and Ito's palette, which people with any colour vision can tell apart.
+COLOURS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000"]
+
+
+def on_dark(place: int) -> str:
+    """Return the colour of a place on a dark ground, where white stands for black."""
+    colour = COLOURS[place % len(COLOURS)]
+    return "#FFFFFF" if colour == "#000000" else colour
+
+
+def rgb(colour: str) -> tuple[int, int, int]:
+    """Return red, green and blue, from 0 to 255, of a colour like ``#0072B2``."""
+    return tuple(int(colour[at : at + 2], 16) for at in (1, 3, 5))
+
+
+def label_colours(labels: Labels) -> dict[int, str]:
+    """Return the colour, on an image, of each value that a label map may hold."""
+    values = enumerate(foreground_values(labels), 1)
+    return {value: on_dark(place) for place, value in values}
