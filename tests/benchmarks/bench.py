@@ -22,6 +22,7 @@ from bench_evaluation import (
     bench_large,
     bench_search,
 )
+from bench_inference import bench_export, bench_inference
 from bench_workflow import bench_dry_run, bench_experiment, bench_prepare
 from costs import COLUMNS
 from project import ROOT
@@ -31,6 +32,8 @@ PARTS = {
     "prepare": bench_prepare,
     "experiment": bench_experiment,
     "dry_run": bench_dry_run,
+    "inference": bench_inference,
+    "export": bench_export,
     "evaluate": bench_evaluate,
     "distances": bench_distances,
     "large": bench_large,

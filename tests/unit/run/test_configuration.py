@@ -123,7 +123,10 @@ def test_an_impossible_configuration_is_refused(changes, message):
         ({"task": "segmentation"}, "task: classification and reading.brain go together"),
         ({"reading": {}}, "task: classification and reading.brain go together"),
         ({"classes": ["AD"]}, r"classes: classification needs two or more, found \['AD'\]"),
-        ({"labels": {"background": 0, "head": 1}}, r"labels \{'background': 0, 'brain': 1\}"),
+        (
+            {"labels": {"background": 0, "head": 1}, "label_codes": {}},
+            r"labels \{'background': 0, 'brain': 1\}",
+        ),
         ({"channels": ["T1", "T2"]}, "reading.brain needs one channel"),
     ],
 )

@@ -15,7 +15,12 @@ from segflow.files.words import counted
 from segflow.models.folds import ALL_CASES
 from segflow.models.model_plans import PLANNED
 from segflow.models.planners import PLANNERS, normalisation
-from segflow.models.prediction_settings import CASCADE, NNUNET_SETTINGS, REFERENCE
+from segflow.models.prediction_settings import (
+    CASCADE,
+    NNUNET_SETTINGS,
+    REFERENCE,
+    USUAL_TRIALS,
+)
 from segflow.predictors.export_format import read_description
 from segflow.run.descriptions import (
     check_dataset,
@@ -345,7 +350,7 @@ class Run:
         """Return the ways to predict that a study of inference tries, nnU-Net's own first."""
         own = self.models[model]["prediction"]
         usual = NNUNET_SETTINGS | {"checkpoint": own["checkpoint"]}
-        wanted = self.config["inference_study"]["settings"]
+        wanted = self.config["inference_study"]["settings"] or USUAL_TRIALS
         found = {REFERENCE: usual} | {name: usual | changes for name, changes in wanted.items()}
         return found if own in found.values() else found | {"configured": own}
 
@@ -375,7 +380,7 @@ class Run:
             )
         tried = {"title": "new images", "configuration": "3d_fullres"}
         where = "configuration: new_images"
-        check(tried | {"prediction": wanted["prediction"]}, "model", where)
+        check(tried | {"prediction": {**wanted["prediction"]}}, "model", where)
         if unfit := sorted({"checkpoint"} & wanted["prediction"].keys()):
             raise ValueError(f"{where}.prediction: {unfit[0]} is a matter of the model")
         if wanted["prediction"].get("region") == "previous":

@@ -1,0 +1,214 @@
+"""Prediction beside `nnUNetv2_predict` with the same weights, and the export of large cases."""
+
+import os
+import shutil
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from bench_workflow import DATASET, peer
+from costs import PROGRAMS, Cost, alone, medians, row
+from project import ROOT, make_project
+
+N_FOLDS, N_CASES = 5, 10
+EPOCHS = 4
+FAST = '{"mirroring": false, "step_size": 0.75}'
+# Voxels of the preprocessed case, and of its file.
+LARGE = ((266, 341, 341), (400, 512, 512))
+CLASSES = (3, 16)  # a CT of one organ with its lesion, and of fifteen organs
+
+
+def bench_inference(folder: Path) -> list[dict]:
+    """Segment ten new cases with five folds: nnU-Net's settings, and faster ones."""
+    from segflow.images.nifti import read_labels
+    from segflow.predictors.inference_study import mean_dice
+
+    model = yaml.safe_load((ROOT / "config/models/unet_3d_quick.yaml").read_text())
+    model["training"]["epochs"] = EPOCHS
+    project = make_project(folder / "ours", {"bench_3d": model}, 40, N_CASES, N_FOLDS)
+    project.configure(select={"folds": [0]})
+    project.snakemake("train")
+    where = folder / "peer"
+    theirs = peer(where)
+    name = "SegflowTrainer__bench_3d__3d_fullres"
+    trained = where / "nnUNet_results" / DATASET / name
+    shutil.copytree(project.results / "nnUNet_results" / DATASET / name, trained)
+    alone("bench_inference.make_folds", trained)
+    archive = folder / "model.zip"
+    export = Cost(environment=theirs.environment)
+    options = ["-d", "4", "-o", archive, "-c", "3d_fullres", "-tr", "SegflowTrainer"]
+    options += ["-p", "bench_3d", "-f", *map(str, range(N_FOLDS))]
+    export.run(where, PROGRAMS / "nnUNetv2_export_model_to_zip", *options)
+    images = project.results / "nnUNet_raw" / DATASET / "imagesTs"
+
+    def predict_theirs() -> Cost:
+        cost = Cost(environment=theirs.environment)
+        shutil.rmtree(folder / "theirs", ignore_errors=True)
+        options = ["-i", images, "-o", folder / "theirs", "-d", "4", "-tr", "SegflowTrainer"]
+        options += ["-p", "bench_3d", "-c", "3d_fullres", "-device", "cpu"]
+        options += ["-f", *map(str, range(N_FOLDS))]
+        cost.run(where, PROGRAMS / "nnUNetv2_predict", *options)
+        return cost
+
+    def predict_ours(prediction: str) -> Cost:
+        cost = Cost()
+        cost.environment["PYTHONPATH"] = str(ROOT / "workflow/scripts")
+        shutil.rmtree(folder / "new", ignore_errors=True)
+        options = ["--archive", archive, "--images", images, "--device", "cpu"]
+        options += ["--threads", os.cpu_count(), "--memory-mb", "16000", "--go-on"]
+        options += ["--prediction", prediction, "--output", folder / "new"]
+        cost.run(folder, sys.executable, "-m", "segment_with_archive", *options)
+        return cost
+
+    references = project.results / "nnUNet_raw" / DATASET / "labelsTs"
+    labels = {"background": 0, "anterior": 1, "posterior": 2}
+
+    def read(of: Path) -> list[np.ndarray]:
+        return [read_labels(of / path.name)[0] for path in sorted(references.glob("*.nii.gz"))]
+
+    def dice(maps: list[np.ndarray]) -> float:
+        pairs = zip(read(references), maps, strict=True)
+        return float(np.mean([mean_dice(labels, truth, guess) for truth, guess in pairs]))
+
+    rows = []
+    for prediction, text in (("{}", "nnU-Net's settings"), (FAST, f"prediction: {FAST}")):
+        mine, cost = medians(3, partial(predict_ours, prediction), predict_theirs)
+        ours, usual = read(folder / "new"), read(folder / "theirs")
+        equal = np.mean([(a == b).mean() for a, b in zip(ours, usual, strict=True)])
+        lost = 100 * (dice(usual) - dice(ours))
+        work = (
+            f"{N_CASES} new cases with {N_FOLDS} folds, {text}: {equal:.4%} of the voxels equal, "
+            f"{lost:.2f} of {100 * dice(usual):.1f} Dice points lost"
+        )
+        rows.append(row(work, "nnUNetv2_predict", mine, cost))
+    return rows
+
+
+def make_folds(folder: str) -> None:
+    """Make five folds of one, with weights that differ a little, mirrored in prediction."""
+    import torch
+
+    name = "checkpoint_final.pth"
+    first = torch.load(Path(folder, "fold_0", name), weights_only=False)
+    for fold in range(N_FOLDS):
+        generator = torch.Generator().manual_seed(fold)
+        changed = dict(first)
+        changed["network_weights"] = {
+            key: value * (1 + 0.01 * torch.randn(value.shape, generator=generator))
+            if value.is_floating_point()
+            else value
+            for key, value in first["network_weights"].items()
+        }
+        changed["inference_allowed_mirroring_axes"] = (0, 1, 2)
+        target = Path(folder, f"fold_{fold}")
+        target.mkdir(exist_ok=True)
+        torch.save(changed, target / name)
+
+
+def bench_export(folder: Path) -> list[dict]:
+    """Bring logits of a large case to a label map on its own grid."""
+    folder.mkdir(parents=True)
+    rows = []
+    for n_classes in CLASSES:
+        alone("bench_inference.make_logits", folder, n_classes)
+        mine = alone("bench_inference.export_ours", folder, n_classes)
+        theirs = alone("bench_inference.export_theirs", folder, n_classes)
+        maps = [np.load(folder / f"{side}.npy", mmap_mode="r") for side in ("ours", "theirs")]
+        equal = float(np.mean([(a == b).mean() for a, b in zip(*maps, strict=True)]))
+        seconds = [float((folder / f"{side}.txt").read_text()) for side in ("ours", "theirs")]
+        mine.seconds, theirs.seconds = seconds
+        shape = " x ".join(map(str, LARGE[1][::-1]))
+        work = f"export of {shape} voxels, {n_classes} classes: {equal:.4%} of the voxels equal"
+        rows.append(row(work, "nnU-Net's export, which stores no probabilities", mine, theirs))
+    return rows
+
+
+def make_logits(folder: str, n_classes: str) -> None:
+    """Write the logits of smooth made objects, in float16."""
+    from scipy.ndimage import zoom
+
+    generator = np.random.default_rng(0)
+    coarse = [size // 16 for size in LARGE[0]]
+    logits = np.empty((int(n_classes), *LARGE[0]), np.float16)
+    for channel in logits:
+        drawn = generator.standard_normal(coarse).astype(np.float32)
+        channel[...] = 6 * zoom(drawn, np.divide(LARGE[0], coarse), order=1)
+    logits[0] += 8
+    np.save(Path(folder, "logits.npy"), logits)
+
+
+def export_ours(folder: str, n_classes: str) -> None:
+    """Export as the workflow does: stored probabilities, then the label map."""
+    import torch
+
+    from segflow.models.prediction import export_case
+    from segflow.predictors.ensembling import label_map_of
+
+    predictor, properties, logits = _large_case(folder, int(n_classes))
+    torch.set_num_threads(os.cpu_count())
+    start = time.perf_counter()
+    path = Path(folder, "case.b2nd")
+    export_case(predictor, torch.from_numpy(logits), properties, path, os.cpu_count())
+    label_map = label_map_of([path], [1.0], None)
+    Path(folder, "ours.txt").write_text(str(time.perf_counter() - start))
+    np.save(Path(folder, "ours.npy"), label_map)
+
+
+def export_theirs(folder: str, n_classes: str) -> None:
+    """Export as nnU-Net does when it need not store probabilities."""
+    import torch
+    from nnunetv2.inference.export_prediction import (
+        convert_predicted_logits_to_segmentation_with_correct_shape,
+    )
+
+    predictor, properties, logits = _large_case(folder, int(n_classes))
+    start = time.perf_counter()
+    label_map = convert_predicted_logits_to_segmentation_with_correct_shape(
+        torch.from_numpy(logits),
+        predictor.plans_manager,
+        predictor.configuration_manager,
+        predictor.label_manager,
+        properties,
+        num_threads_torch=os.cpu_count(),
+    )
+    Path(folder, "theirs.txt").write_text(str(time.perf_counter() - start))
+    np.save(Path(folder, "theirs.npy"), label_map)
+
+
+def _large_case(folder: str, n_classes: int) -> tuple:
+    """Return as much of a predictor as an export uses, nnU-Net's properties, and logits."""
+    from types import SimpleNamespace
+
+    from nnunetv2.utilities.label_handling.label_handling import LabelManager
+    from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
+
+    small, large = LARGE
+    spacing = [1.0, 0.8, 0.8]
+    planned = [own * size / less for own, size, less in zip(spacing, large, small, strict=True)]
+    labels = {"background": 0} | {f"organ_{value}": value for value in range(1, n_classes)}
+    configuration = {
+        "architecture": {"network_class_name": "-", "arch_kwargs": {}, "_kw_requires_import": []},
+        "spacing": planned,
+        "resampling_fn_probabilities": "resample_data_or_seg_to_shape",
+        "resampling_fn_probabilities_kwargs": {
+            **{"is_seg": False, "order": 1, "order_z": 0},
+            "force_separate_z": None,
+        },
+    }
+    axes = [0, 1, 2]
+    predictor = SimpleNamespace(
+        plans_manager=SimpleNamespace(transpose_forward=axes, transpose_backward=axes),
+        configuration_manager=ConfigurationManager(configuration),
+        label_manager=LabelManager(labels, None),
+    )
+    properties = {
+        "spacing": spacing,
+        "shape_before_cropping": large,
+        "bbox_used_for_cropping": [[0, size] for size in large],
+        "shape_after_cropping_and_before_resampling": large,
+    }
+    return predictor, properties, np.load(Path(folder, "logits.npy"))
