@@ -52,7 +52,7 @@ def test_logits_are_those_of_pytorch_for_any_number_of_patches(tmp_path, name, d
 def test_other_logits_are_an_error_and_leave_no_file(tmp_path, monkeypatch):
     network, shape = build("encoder_decoder", 2)
     monkeypatch.setattr(onnx_export, "TOLERANCE", 0.0)
-    with pytest.raises(ValueError, match="logits differ from PyTorch's by .*, allowed are 0"):
+    with pytest.raises(ValueError, match=r"logits differ from PyTorch's by .*, allowed are 0"):
         write_network(network, shape, {}, tmp_path / "network.onnx")
     assert list(tmp_path.iterdir()) == []
 
