@@ -74,7 +74,8 @@ def test_a_dicom_series_gives_what_its_image_gives_and_a_dicom_segmentation(proj
     volumes = pd.read_csv(out / "volumes.csv").set_index(["case", "label"])
     counted = [(arrays[0] == value).sum() / 1000 for value in (1, 2)]  # voxels of 1 mm3, in mL
     np.testing.assert_allclose(volumes.loc["scan", "volume_ml"], counted)
-    assert Image.open(out / "previews/nifti.png").format == "PNG"
+    with Image.open(out / "previews/nifti.png") as preview:
+        assert preview.format == "PNG"
     for file in [*out.rglob("*.csv"), *out.rglob("*.json"), *(project.folder / "logs").rglob("*")]:
         if file.is_file():
             text = file.read_text(errors="replace")

@@ -89,6 +89,13 @@ def test_segments_of_one_file_of_many_frames_lie_where_they_should(label_map, tm
     np.testing.assert_allclose(found, voxels_of(label_map, grid, 1), atol=1e-4)
 
 
+def test_a_series_need_not_say_how_thick_its_slices_are(series, label_map, tmp_path):
+    source, path = series(SliceThickness=None), tmp_path / "seg.dcm"
+    write_segmentation(path, label_map, read_dicom(source).grid, source, segments_of(LABELS, {}))
+    shared = pydicom.dcmread(path).SharedFunctionalGroupsSequence[0]
+    assert shared.PixelMeasuresSequence[0].SliceThickness == 3
+
+
 def test_codes_colours_and_sides(series, label_map, tmp_path):
     source = series()
     path = tmp_path / "seg.dcm"

@@ -64,7 +64,8 @@ def test_a_case_gets_a_preview_and_rows(label_map, make_grid, tmp_path):
     assert (row["size"], row["spacing_mm"], row["preview"]) == ("6 5 4", "1 2 3", "previews/a.png")
     assert list(pd.read_csv(tmp_path / "volumes.csv")["label"]) == ["organ", "lesion"]
     # A slice of 6 x 10 mm, twice, below its title: 480 pixels high, and 288 wide.
-    picture = np.asarray(Image.open(tmp_path / "previews/a.png").convert("RGB"))
+    with Image.open(tmp_path / "previews/a.png") as preview:
+        picture = np.asarray(preview.convert("RGB"))
     assert picture.shape[1] == 2 * 288 + 3 * 10
     # The slice with most foreground is the lowest; its first voxel is of the organ, 40 % orange.
     grey, coloured = picture[50, 20].astype(float), picture[50, 20 + 288 + 10]

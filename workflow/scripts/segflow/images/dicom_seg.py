@@ -143,7 +143,7 @@ def write_segmentation(
         else:
             raise ValueError(f"{source}: several files of several frames each")
         for image in sources.values():
-            _complete(source, image)
+            _complete(source, image, place.spacing_mm[0])
         try:
             dataset = _segmentation(images, frames, segments)
         except Exception as error:  # of an unusual header it fails in any way, quoting it
@@ -155,14 +155,19 @@ def write_segmentation(
             _check(temporary, source, label_map, place, frame_of_reference, segments)
 
 
-def _complete(source: Path, image: pydicom.Dataset) -> None:
-    """Give a header the empty tags that segmentations must have, and refuse what cannot be."""
+def _complete(source: Path, image: pydicom.Dataset, distance_mm: float) -> None:
+    """Give a header the tags that segmentations must have, and refuse what cannot be.
+
+    They are empty, but for the thickness of slices, which is their distance where it is not known.
+    """
     for tag in ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"):
         if not image.get(tag):
             raise ValueError(f"{source}: the header gives no {tag}")
     for tag in EMPTY_IF_MISSING:
         if tag not in image:
             setattr(image, tag, "")
+    if not image.get("SliceThickness"):
+        image.SliceThickness = f"{distance_mm:.6g}"
     if "TransferSyntaxUID" not in image.file_meta:
         image.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
 

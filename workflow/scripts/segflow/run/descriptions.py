@@ -154,8 +154,8 @@ def check_dataset(dataset: dict, where: str) -> None:
     dataset["reading"]["label_values"] = {str(key): value for key, value in values.items()}
     if "labels" in dataset:
         _check_labels(dataset, where)
-        _check_codes(dataset, where)
     _check_task(dataset, where)
+    _check_codes(dataset, where)
 
 
 def _check_task(dataset: dict, where: str) -> None:
@@ -274,11 +274,12 @@ def _check_labels(dataset: dict, where: str) -> None:
 
 def _check_codes(dataset: dict, where: str) -> None:
     """Refuse codes of labels that are not declared."""
-    known = list(foreground(dataset["labels"]))
+    known = list(foreground(dataset.get("labels", {})))
     for name in dataset["label_codes"]:
         if name not in known:
             raise ValueError(
-                f"{where}: label_codes: no label {name!r} is declared; known: {', '.join(known)}"
+                f"{where}: label_codes: no label {name!r} is declared; known: "
+                f"{', '.join(known) or 'none'}"
             )
 
 
