@@ -445,6 +445,6 @@ rule make_workflow_report:
         config=lasting(config),
         pathvars=config["pathvars"],
         # Not tracked: where the project lies changes nothing in the report.
-        snakefile=lambda wildcards, input: f"{workflow.basedir}/Snakefile",
+        snakefile=lambda wildcards, input: f"{SOURCE}/Snakefile",
     script:
         "../workflow/scripts/make_workflow_report.py"
