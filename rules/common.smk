@@ -10,6 +10,7 @@ from segflow.files.manifests import CLASSIFIED
 from segflow.files.code import code_key, module_key, procedure, procedures
 from segflow.jobs.devices import count_gpus
 from segflow.jobs.environment import share_environment
+from segflow.report.data_dictionary import dictionary_key
 from segflow.report.page_folder import page_key
 from segflow.run.configuration import BASELINES, Run, lasting
 from segflow.run.locks import enter_run

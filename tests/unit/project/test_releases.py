@@ -1,4 +1,4 @@
-"""What a release consists of: version, citation, changelog, forms for those who report something."""
+"""What a release has: version, citation, changelog, forms for those who report something."""
 
 import datetime
 import re

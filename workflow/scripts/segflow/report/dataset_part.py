@@ -23,11 +23,10 @@ from segflow.evaluation.summaries import (
 from segflow.files.cases import Case, read_cases
 from segflow.files.content import read_own_json
 from segflow.files.frames import read_frame
-from segflow.files.labels import Labels, foreground_values, single_values
 from segflow.files.words import counted
 from segflow.report.classes import BASELINES, COMPARED, POOLED, class_comparisons, class_overview
 from segflow.report.classes import READING as CLASSES
-from segflow.report.colours import COLOURS
+from segflow.report.colours import COLOURS, label_colours, label_names, on_dark
 from segflow.report.findings import (
     STAGES,
     answer,
@@ -494,7 +493,6 @@ def _plotted(
             "values": values_of,
         }
     first_split = next(iter(parts), "val")
-    values = foreground_values(asked.described["labels"])
     return {
         "name": asked.name,
         "title": asked.described["title"],
@@ -513,7 +511,7 @@ def _plotted(
         "oneLabel": len(labels) == 2,
         "stages": list(STAGES),
         "predictors": [
-            {"key": name, "title": title, "colour": _on_page(place), "bright": _on_dark(place)}
+            {"key": name, "title": title, "colour": _on_page(place), "bright": on_dark(place)}
             for place, (name, title) in enumerate(asked.titles.items())
         ],
         "splits": parts,
@@ -537,8 +535,8 @@ def _plotted(
             if row.metric in names and row.n
         },
         "comparisons": _pairs(comparisons, names),
-        "labelNames": _names_of(asked.described["labels"], values),
-        "labelColours": {value: _rgb(_on_dark(place + 1)) for place, value in enumerate(values)},
+        "labelNames": label_names(asked.described["labels"]),
+        "labelColours": label_colours(asked.described["labels"]),
     }
 
 
@@ -580,20 +578,6 @@ def _in_words(row: tuple, estimates: tuple[float, ...], counts: tuple[int, ...])
     )
 
 
-def _names_of(labels: Labels, values: list[int]) -> dict[int, str]:
-    single = {value: name for name, value in single_values(labels).items()}
-    return {value: single.get(value, f"value {value}") for value in values}
-
-
 def _on_page(place: int) -> str:
     colour = COLOURS[place % len(COLOURS)]
     return INK if colour == "#000000" else colour
-
-
-def _on_dark(place: int) -> str:
-    colour = COLOURS[place % len(COLOURS)]
-    return "#FFFFFF" if colour == "#000000" else colour
-
-
-def _rgb(colour: str) -> list[int]:
-    return [int(colour[at : at + 2], 16) for at in (1, 3, 5)]
