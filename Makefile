@@ -77,6 +77,10 @@ $(PUBLISHING): envs/publishing.txt $(READY)
 
 publishing: $(PUBLISHING)
 
+docs: $(PUBLISHING)
+	PYTHONPATH=.venv/publishing .venv/bin/python -m mkdocs build --quiet
+	@echo "open results/docs/index.html"
+
 PYTEST_ALL = $(RUN) python -m pytest --numprocesses $(TESTERS) --no-loadscope-reorder
 
 test: $(READY)
