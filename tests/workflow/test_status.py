@@ -104,7 +104,7 @@ def test_a_page_of_a_run_loads_itself_again(project, tmp_path, monkeypatch):
         text = path.read_text().replace("Written at", "Written again at")
         with replacing(path) as new:
             new.write_text(text)
-        page.wait("document.querySelector('p').textContent.startsWith('Written again')")
+        page.wait("document.querySelector('p')?.textContent.startsWith('Written again')")
         assert page.complaints == []
         outside = [url for url in page.requests if not url.startswith(("file:", "data:"))]
         assert outside == []
