@@ -79,7 +79,7 @@ publishing: $(PUBLISHING)
 
 docs: $(PUBLISHING)
 	PYTHONPATH=.venv/publishing .venv/bin/python -m mkdocs build --quiet
-	@echo "open results/docs/index.html"
+	@echo "open results/docs/index.html, or with a search: python -m http.server -d results/docs"
 
 PYTEST_ALL = $(RUN) python -m pytest --numprocesses $(TESTERS) --no-loadscope-reorder
 
