@@ -12,7 +12,7 @@ COPY envs envs
 RUN pip install --no-cache-dir "$(sed -n 's/^\(uv==[^ ;]*\).*/\1/p' envs/requirements.txt)" \
     && uv pip sync --system --no-cache --compile-bytecode --require-hashes envs/requirements.txt
 
-COPY Snakefile LICENSE README.md ./
+COPY Snakefile CITATION.cff LICENSE README.md ./
 COPY config config
 COPY profiles profiles
 COPY resources resources

@@ -5,20 +5,23 @@ TESTERS ?= logical
 LOCK := envs/requirements.txt
 READY := .venv/.ready
 SLURM := .venv/slurm/.ready
+PUBLISHING := .venv/publishing/.ready
 UV_LOCK := .venv/bin/uv pip compile --universal --fork-strategy fewest \
   --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
-.PHONY: help environment slurm demo doctor dataset status test test-long test-all check bench faults scale studies \
-  gpu gpu-bundle lock clean
+.PHONY: help environment slurm publishing demo doctor dataset status docs test test-long test-all check bench faults \
+  scale studies gpu gpu-bundle lock clean
 
 help:
 	@echo "make demo   run the demonstration to results/report.html"
 	@echo "make dataset RAW=folder NAME=mine  draft a table and a description of your own images"
 	@echo "make doctor show what this machine has and what the configured run will take;"
 	@echo "            DOCTOR='--configfile mine.yaml' for another configuration"
-	@echo "make status show how far the run in this folder is; with STATUS=--watch again and again"
+	@echo "make status show how far the run in this folder is; with STATUS=--watch again and again,"
+	@echo "            STATUS=--page as a page that refreshes itself"
 	@echo "make slurm  add Snakemake's executor for SLURM to the environment"
+	@echo "make docs   write the documentation as a site to results/docs"
 	@echo "make test   run the tests, but those that take minutes each"
 	@echo "make test-all  run those, too (a real SLURM, faults, data sets to their end)"
 	@echo "make check  check format, style and the workflow's rules"
@@ -66,13 +69,25 @@ $(SLURM): envs/slurm.txt $(READY)
 	  --require-hashes --requirement envs/slurm.txt
 	@touch $@
 
+# What checks and shows what is published needs versions of its own, so it has a folder of its own.
+$(PUBLISHING): envs/publishing.txt $(READY)
+	.venv/bin/uv pip install --quiet --python .venv/bin/python --target $(@D) \
+	  --require-hashes --requirement envs/publishing.txt
+	@touch $@
+
+publishing: $(PUBLISHING)
+
+docs: $(PUBLISHING)
+	PYTHONPATH=.venv/publishing .venv/bin/python -m mkdocs build --quiet
+	@echo "open results/docs/index.html, or with a search: python -m http.server -d results/docs"
+
 PYTEST_ALL = $(RUN) python -m pytest --numprocesses $(TESTERS) --no-loadscope-reorder
 
 test: $(READY)
 	$(PYTEST_ALL) -m "not long" $(PYTEST)
 
 # A real SLURM, faults survived, data sets from raw files to metrics: what takes minutes.
-test-long: $(READY) $(SLURM)
+test-long: $(READY) $(SLURM) $(PUBLISHING)
 	$(PYTEST_ALL) -m long $(PYTEST)
 
 test-all: test test-long
@@ -106,6 +121,7 @@ gpu-bundle: $(READY)
 lock: $(READY)
 	$(UV_LOCK) pyproject.toml --extra test --output-file $(LOCK)
 	echo snakemake-executor-plugin-slurm | $(UV_LOCK) - --constraint $(LOCK) --output-file envs/slurm.txt
+	$(UV_LOCK) --group publishing --output-file envs/publishing.txt
 
 clean:
 	rm -rf .venv

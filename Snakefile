@@ -1,12 +1,8 @@
 """Entry point: load the configuration, include the rules, name the targets."""
 
-import sys
-
 from snakemake.utils import min_version
 
 min_version("9.14")
-
-sys.path.insert(0, f"{workflow.basedir}/workflow/scripts")
 
 
 # A file that is given on the command line stands alone: merged into the demonstration's, it would
@@ -19,25 +15,26 @@ if not workflow.overwrite_configfiles:
 report: "workflow/report/workflow.rst"
 
 
-include: "rules/common.smk"
-include: "rules/prepare.smk"
-include: "rules/plan.smk"
-include: "rules/train.smk"
-include: "rules/predict.smk"
-include: "rules/ensemble.smk"
-include: "rules/postprocess.smk"
-include: "rules/classify.smk"
-include: "rules/evaluate.smk"
-include: "rules/inference.smk"
-include: "rules/report.smk"
-include: "rules/segment.smk"
-include: "rules/export.smk"
+include: "rules/source.smk"
+include: f"{SOURCE}/rules/common.smk"
+include: f"{SOURCE}/rules/prepare.smk"
+include: f"{SOURCE}/rules/plan.smk"
+include: f"{SOURCE}/rules/train.smk"
+include: f"{SOURCE}/rules/predict.smk"
+include: f"{SOURCE}/rules/ensemble.smk"
+include: f"{SOURCE}/rules/postprocess.smk"
+include: f"{SOURCE}/rules/classify.smk"
+include: f"{SOURCE}/rules/evaluate.smk"
+include: f"{SOURCE}/rules/inference.smk"
+include: f"{SOURCE}/rules/report.smk"
+include: f"{SOURCE}/rules/segment.smk"
+include: f"{SOURCE}/rules/export.smk"
 
 
 onstart:
-    check_passed_over(workflow.dag)
+    check_passed_over(workflow.dag, own_rules(rules))
     # For `make status`.
-    record_start(config, workflow.dag, [rule.name for rule in workflow.rules])
+    record_start(config, workflow.dag, own_rules(rules))
 
 
 onsuccess:

@@ -10,15 +10,25 @@ from segflow.files.labels import foreground
 from segflow.files.code import code_key, module_key, procedure, procedures
 from segflow.jobs.devices import count_gpus
 from segflow.jobs.environment import share_environment
+from segflow.report.data_dictionary import dictionary_key
 from segflow.report.page_folder import page_key
 from segflow.run.configuration import BASELINES, Run, lasting
 from segflow.run.locks import enter_run
-from segflow.run.recorder import check_passed_over, record_end, record_start
+from segflow.run.recorder import (
+    check_module,
+    check_passed_over,
+    own_rules,
+    record_end,
+    record_start,
+)
 from segflow.run.targets import target_files
 from snakemake.settings.types import ExecMode
 
 RUN = Run(config)
+# A workflow that uses this one as a module may have set them otherwise.
+config["pathvars"] = {name: workflow.pathvars.get(name) for name in config["pathvars"]}
 RESULTS = config["pathvars"]["results"]
+check_module(workflow.modifier.path_modifier, RESULTS)
 share_environment()
 # Not in the jobs that a cluster runs by a Snakemake of their own.
 if workflow.exec_mode == ExecMode.DEFAULT:

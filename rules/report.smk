@@ -1,7 +1,8 @@
 """Figures, provenance and report.
 
 In: the tables and label maps. Out: learning curves, box plots, case panels, `run.json`, the report,
-with cases for its viewer, and the one that Snakemake makes of all that rules mark with `report()`.
+with cases for its viewer, and the one that Snakemake makes of all that rules mark with `report()`; for
+other tools a dictionary of all tables, colours of labels, and the run as an RO-Crate.
 """
 
 
@@ -445,6 +446,86 @@ rule make_workflow_report:
         config=lasting(config),
         pathvars=config["pathvars"],
         # Not tracked: where the project lies changes nothing in the report.
-        snakefile=lambda wildcards, input: f"{workflow.basedir}/Snakefile",
+        snakefile=lambda wildcards, input: f"{SOURCE}/Snakefile",
     script:
         "../workflow/scripts/make_workflow_report.py"
+
+
+rule describe_tables:
+    """Say what every column of every table is, in a Frictionless Data Package."""
+    input:
+        tables=targets("tables"),
+    output:
+        package="<results>/datapackage.json",
+    log:
+        "<logs>/describe_tables.log",
+    benchmark:
+        "<benchmarks>/describe_tables.tsv"
+    conda:
+        "../envs/segflow.yaml"
+    resources:
+        mem_mb=mem_mb(1000),
+        runtime=minutes(10),
+    params:
+        code=code_key("describe_tables"),
+        words=dictionary_key(),
+        datasets={
+            name: {key: RUN.datasets[name][key] for key in ("title", "license", "source")}
+            for name in RUN.selected["dataset"]
+        },
+    script:
+        "../workflow/scripts/describe_tables.py"
+
+
+rule write_label_colours:
+    """Name and colour the labels of a data set for ITK-SNAP and 3D Slicer, as the report does."""
+    output:
+        itksnap="<results>/{dataset}/labels_itksnap.txt",
+        slicer="<results>/{dataset}/labels_slicer.ctbl",
+    log:
+        "<logs>/{dataset}/write_label_colours.log",
+    benchmark:
+        "<benchmarks>/{dataset}/write_label_colours.tsv"
+    conda:
+        "../envs/segflow.yaml"
+    resources:
+        mem_mb=mem_mb(1000),
+        runtime=minutes(10),
+    params:
+        code=code_key("write_label_colours"),
+        labels=lambda wildcards: RUN.datasets[wildcards.dataset]["labels"],
+    script:
+        "../workflow/scripts/write_label_colours.py"
+
+
+rule write_crate:
+    """Describe the run as a Workflow Run RO-Crate: inputs, software, parameters, results."""
+    input:
+        files=[
+            *targets("tables"),
+            *targets("figures"),
+            "<results>/report.html",
+            "<results>/workflow_report.html",
+            "<results>/config.yaml",
+            "<results>/datapackage.json",
+        ],
+        record="<results>/run.json",
+        cases=collect("<results>/{dataset}/cases.csv", dataset=RUN.datasets),
+    output:
+        crate="<results>/ro-crate-metadata.json",
+        workflow="<results>/Snakefile",
+    log:
+        "<logs>/write_crate.log",
+    benchmark:
+        "<benchmarks>/write_crate.tsv"
+    conda:
+        "../envs/segflow.yaml"
+    resources:
+        mem_mb=mem_mb(2000),
+        runtime=minutes(30),
+    params:
+        code=code_key("write_crate"),
+        # Not tracked: where the project lies changes nothing.
+        snakefile=lambda wildcards, input: f"{SOURCE}/Snakefile",
+    script:
+        "../workflow/scripts/write_crate.py"

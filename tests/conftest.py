@@ -5,7 +5,7 @@ from xdist.scheduler import LoadScopeScheduling
 # Files whose tests use the same experiment, or the same preparation of one, which takes minutes.
 TOGETHER = [
     {f"tests/workflow/test_{name}.py" for name in names}
-    for names in (("experiment", "reruns", "status"), ("training", "devices"))
+    for names in (("experiment", "reruns", "sharing", "status"), ("training", "devices"))
 ]
 
 

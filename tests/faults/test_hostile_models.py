@@ -238,5 +238,6 @@ def test_yaml_makes_no_objects(tmp_path, monkeypatch, marker, kind):
     folder.mkdir(parents=True)
     (folder / "evil.yaml").write_text(f"title: !!python/object/apply:os.mkdir ['{marker}']\n")
     monkeypatch.setattr("segflow.run.descriptions.PROJECT", tmp_path)
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=r"evil\.yaml: not valid YAML"):
         load_descriptions(kind)

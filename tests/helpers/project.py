@@ -129,7 +129,8 @@ def make_project(
     ignore = shutil.ignore_patterns("__pycache__")
     for name in ("rules", "workflow", "config", "envs", "profiles"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignore)
-    shutil.copy2(ROOT / "Snakefile", folder)
+    for name in ("Snakefile", "CITATION.cff"):
+        shutil.copy2(ROOT / name, folder)
     for part, count in (("Tr", n_training), ("Ts", n_test)):
         for kind in ("images", "labels"):
             (folder / "raw" / f"{kind}{part}").mkdir(parents=True)

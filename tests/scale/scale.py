@@ -9,8 +9,8 @@ import json
 import shutil
 import sys
 import tempfile
+from contextlib import chdir
 from pathlib import Path
-from unittest.mock import patch
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests/helpers"))
 sys.path.insert(0, str(Path(__file__).parents[2] / "workflow/scripts"))
@@ -19,7 +19,6 @@ import yaml
 from measure import ROOT, Cost, run, run_step
 
 from project import MODELS, make_project
-from segflow.run import descriptions
 from segflow.run.configuration import Run
 from segflow.run.record import FOLDER, Job, write_start
 
@@ -84,7 +83,7 @@ def record_jobs(folder: Path, names: list[str]) -> None:
         for name in names
         for number in range(JOBS_PER_DATASET)
     ]
-    with patch.object(descriptions, "PROJECT", folder):
+    with chdir(folder):  # where the descriptions are
         write_start(folder / FOLDER, Run(config).config, jobs)
 
 

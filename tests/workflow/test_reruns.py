@@ -52,7 +52,8 @@ def test_an_edited_library_module_reruns_the_rules_that_import_it(project):
     readers = {"summarise_metrics", "compare_predictors", "select_predictor", "plot_metrics"}
     plots = {"plot_cases", "plot_case_comparison", "plot_comparisons"}
     pages = {"write_provenance", "make_report", "make_workflow_report"}
-    assert project.planned() == readers | plots | pages
+    others = {"describe_tables", "write_crate"}
+    assert project.planned() == readers | plots | pages | others
 
 
 def test_an_edited_module_of_a_converter_converts_again(project):
@@ -79,14 +80,15 @@ def test_a_changed_plot_style_redraws_only(project):
     training = {"plot_training", "plot_learning_curves"}
     cases = {"plot_cases", "plot_case_comparison"}
     results = {"plot_metrics", "plot_comparisons", "plot_postprocessing"}
-    assert project.planned() == training | cases | results | {"make_report", "make_workflow_report"}
+    pages = {"make_report", "make_workflow_report", "write_crate"}
+    assert project.planned() == training | cases | results | pages
 
 
 @pytest.mark.parametrize("name", ["page.css", "report.html.j2", "viewer.js"])
 def test_another_look_of_the_report_writes_the_report_only(project, name):
     path = project.folder / "workflow/scripts/segflow/report/page_files" / name
     path.write_text(path.read_text() + "\n")
-    assert project.planned() == {"make_report"}
+    assert project.planned() == {"make_report", "write_crate"}
 
 
 def test_another_tolerance_evaluates_again_and_nothing_else(project):

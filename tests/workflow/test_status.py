@@ -1,15 +1,20 @@
 """What is said of a run, beside what Snakemake says."""
 
+import html
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
+import show_status
+from browser import browsing, find_browser
 from project import MODELS
+from segflow.files.content import replacing
 
 
 def status(project, *options: str) -> str:
@@ -68,3 +73,38 @@ def test_a_training_is_seen_while_it_goes_on_and_after_it_was_killed(project):
     text = status(project)
     assert re.search(r"tiny_2d fold 0 +failed +\d+/10000 ", text)
     assert "logs/hippocampus/tiny_2d/train_fold/0.log" in text
+
+
+@pytest.mark.slow
+def test_a_page_of_a_finished_run_says_the_same_and_stays(finished):
+    text = status(finished, "--page")
+    assert "results/status.html" in text
+    page = (finished.results / "status.html").read_text()
+    for line in status(finished).splitlines()[2:-2]:
+        assert html.escape(line.rstrip()) in re.sub("<[^>]*>", "", page)
+    assert 'http-equiv="refresh"' not in page
+    (finished.results / "status.html").unlink()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_browser() is None, reason="no Chromium is installed")
+def test_a_page_of_a_run_loads_itself_again(project, tmp_path, monkeypatch):
+    """The page is written twice, as if the run went on; nobody serves it."""
+    monkeypatch.chdir(project.folder)
+    record = next(Path(".snakemake/segflow").glob("*.jsonl"))
+    record.write_text("\n".join(record.read_text().splitlines()[:3]) + "\n")  # so it has not ended
+    path = project.results / "status.html"
+    run, starts = show_status._look()
+    show_status.write_page(run, starts, path, 1.0)
+    with browsing(tmp_path / "profile") as page:
+        page.open(path)
+        first = page.run("document.querySelector('p').textContent")
+        assert "loads itself again" in first
+        assert "train_fold" in page.run("document.querySelector('pre').textContent")
+        text = path.read_text().replace("Written at", "Written again at")
+        with replacing(path) as new:
+            new.write_text(text)
+        page.wait("document.querySelector('p')?.textContent.startsWith('Written again')")
+        assert page.complaints == []
+        outside = [url for url in page.requests if not url.startswith(("file:", "data:"))]
+        assert outside == []

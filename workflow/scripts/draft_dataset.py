@@ -10,8 +10,9 @@ from pathlib import Path
 import yaml
 
 from segflow.datasets.drafts import Draft, draft
-from segflow.run.configuration import PROJECT
+from segflow.run.schemas import PROJECT
 
+DATASETS = Path("config/datasets")
 TABLE = "cases.csv"
 COLUMNS = ["case", "image", "label", "patient", "split", "class"]
 
@@ -46,7 +47,7 @@ def describe(found: Draft, name: str, raw: Path, number: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main(arguments: list[str] | None = None, datasets: Path = PROJECT / "config/datasets") -> None:
+def main(arguments: list[str] | None = None, datasets: Path = DATASETS) -> None:
     """Look at a folder of images, and write a table and a description of them."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("raw", type=Path, help="folder of the images")
@@ -65,7 +66,8 @@ def main(arguments: list[str] | None = None, datasets: Path = PROJECT / "config/
         found = draft(raw)
     except (ValueError, RuntimeError) as error:
         sys.exit(str(error))
-    known = {yaml.safe_load(path.read_text()).get("id") for path in datasets.glob("*.yaml")}
+    others = [path for folder in (PROJECT / DATASETS, datasets) for path in folder.glob("*.yaml")]
+    known = {yaml.safe_load(path.read_text()).get("id") for path in others}
     number = next(n for n in range(500, 1000) if n not in known)
     if found.converter == "table":
         with (raw / TABLE).open("w", newline="") as file:
@@ -74,6 +76,7 @@ def main(arguments: list[str] | None = None, datasets: Path = PROJECT / "config/
             writer.writeheader()
             writer.writerows(found.rows)
         print(f"{raw / TABLE}: {len(found.rows)} cases")
+    datasets.mkdir(parents=True, exist_ok=True)
     description.write_text(describe(found, name, raw, number))
     print(f"{description}: the description")
     print("Look at both. What is unclear:", *(f"* {text}" for text in found.unclear), sep="\n")

@@ -158,7 +158,8 @@ def main(
     facts["covariates"] = sorted(covariates)
     methods = write_methods(facts)
     versions = record["versions"]
-    software = {name: versions[name] for name in SOFTWARE if name in versions}
+    software = {"Segflow": record["version"]}
+    software |= {name: versions[name] for name in SOFTWARE if name in versions}
     software |= {key.replace("_", " "): value for key, value in record["machine"].items() if value}
     page = render(
         {

@@ -4,7 +4,12 @@ from pathlib import Path
 
 from segflow.files.content import file_sha256, read_json, write_json
 from segflow.jobs.logs import logged
-from segflow.report.provenance import describe_machine, git_commit, installed_versions
+from segflow.report.provenance import (
+    describe_machine,
+    git_commit,
+    installed_versions,
+    project_version,
+)
 
 
 def main(
@@ -26,6 +31,7 @@ def main(
             "models": models,
             "seed": config["seed"],
             "procedures": procedures,
+            "version": project_version(project),
             "git_commit": git_commit(project),
             "versions": installed_versions(),
             "machine": describe_machine(),

@@ -8,6 +8,7 @@ from PIL import Image
 import draft_dataset
 import layouts
 import user_layouts
+from dicom_files import write_series
 from segflow.datasets.converters.table import find_cases
 from segflow.datasets.drafts import draft
 from segflow.images.nifti import Grid, write_image
@@ -144,6 +145,22 @@ def test_samples_as_they_were_downloaded():
     assert brain.channels == ["flair", "t1", "t1ce", "t2"]
     assert all(row["image"].count("|") == 3 and row["label"] for row in brain.rows)
     assert any("values 1, 2, 4 of labels" in text for text in brain.unclear)
+
+
+@pytest.mark.parametrize("name", ["IM{:04d}", "1.2.840.10008.{}", "slice{}.DCM"])
+def test_dicom_folders_are_found_whatever_their_files_are_called(raw, name):
+    for patient in ("p1", "p2"):
+        folder = raw / patient / "CT"
+        for number, file in enumerate(write_series(folder, np.zeros((3, 4, 4), np.int16))):
+            file.rename(folder / name.format(number))
+        (folder / "DICOMDIR").write_bytes(b"no image")
+        (folder / "notes").write_text("no image, either")
+        write(raw, f"{patient}/mask.nii.gz")
+    found = draft(raw)
+    assert [(row["image"], row["label"]) for row in found.rows] == [
+        ("p1/CT", "p1/mask.nii.gz"),
+        ("p2/CT", "p2/mask.nii.gz"),
+    ]
 
 
 def test_what_is_unclear_is_said(raw):

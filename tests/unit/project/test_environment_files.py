@@ -38,7 +38,7 @@ def direct():
     return {normalised(re.match(r"[\w.-]+", entry)[0]) for entry in project["dependencies"]}
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "slurm.txt"])
+@pytest.mark.parametrize("name", ["requirements.txt", "slurm.txt", "publishing.txt"])
 def test_every_locked_package_has_a_hash(name):
     assert [name for name, (_, hashes) in read_lock(name).items() if not hashes] == []
 
@@ -53,6 +53,12 @@ def test_the_executor_for_slurm_changes_no_locked_version(locked):
 
 def test_every_direct_dependency_is_locked(locked, direct):
     assert direct - {"uv"} <= locked.keys()
+
+
+def test_tools_that_check_what_is_published_are_locked_apart(locked):
+    groups = tomllib.loads((PROJECT / "pyproject.toml").read_text())["dependency-groups"]
+    assert {normalised(name) for name in groups["publishing"]} <= read_lock("publishing.txt").keys()
+    assert locked.keys().isdisjoint({"mkdocs-material", "roc-validator", "cffconvert"})
 
 
 def test_conda_gets_the_locked_versions(locked, direct):

@@ -7,7 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segflow.report.provenance import describe_machine, git_commit, installed_versions
+from segflow.report.provenance import (
+    describe_machine,
+    git_commit,
+    installed_versions,
+    project_version,
+)
 
 
 def test_versions_are_those_of_the_running_python():
@@ -15,6 +20,11 @@ def test_versions_are_those_of_the_running_python():
     assert versions["python"] == platform.python_version()
     assert versions["numpy"] == np.__version__
     assert list(versions)[1:] == sorted(list(versions)[1:])
+
+
+def test_the_version_is_that_of_the_citation(tmp_path):
+    (tmp_path / "CITATION.cff").write_text("cff-version: 1.2.0\nversion: 3.10.2\n")
+    assert project_version(tmp_path) == "3.10.2"
 
 
 def test_the_machine_is_described_without_names():

@@ -118,6 +118,7 @@ SOURCE = {"source": "s", "split": "val", "results": [RESULT]}
 def published(tmp_path, monkeypatch):
     """Let published results come from another project, and write those of the data set d."""
     monkeypatch.setattr(descriptions, "PROJECT", tmp_path)
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "config" / "published").mkdir(parents=True)
 
     def write(content):

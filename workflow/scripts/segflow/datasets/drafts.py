@@ -17,6 +17,7 @@ from PIL import Image
 from segflow.datasets.converters.table import SUFFIXES
 from segflow.files.suffixes import DICOM, IMAGES, PICTURES, stem, suffix
 from segflow.files.words import counted, enumerate_some
+from segflow.images.dicom import is_dicom
 
 WORD = re.compile(r"[A-Za-z0-9]+")
 MARKED = re.compile(
@@ -122,8 +123,10 @@ def _find(raw: Path) -> tuple[list[_File], set[str]]:
         inside = path.relative_to(raw).parts
         if any(name.startswith(".") for name in inside) or not path.is_file():
             continue
-        if suffix(path) in DICOM and suffix(path) in SUFFIXES:
-            if path.parent not in series and path.parent != raw:
+        if path.parent in series:
+            continue
+        if suffix(path) in DICOM or _is_bare_dicom(path):
+            if path.parent != raw:
                 series.add(path.parent)
                 found.append(_read_name(path.parent, inside[:-1]))
         elif suffix(path) in SUFFIXES:
@@ -131,6 +134,12 @@ def _find(raw: Path) -> tuple[list[_File], set[str]]:
         elif suffix(path) in IMAGES:
             passed_over.add(suffix(path))
     return found, passed_over
+
+
+def _is_bare_dicom(path: Path) -> bool:
+    """Say whether a file without a suffix, or whose name is a UID, is DICOM by its first bytes."""
+    bare = not path.suffix or path.suffix[1:].isdigit()
+    return bare and path.name != "DICOMDIR" and is_dicom(path)
 
 
 def _read_name(path: Path, names: tuple[str, ...]) -> _File:
@@ -189,12 +198,18 @@ def _group(images: list[_File]) -> tuple[list[str], dict[tuple[str, ...], list[_
 def _match(
     labels: list[_File], cases: dict[tuple[str, ...], list[_File]], result: Draft
 ) -> dict[tuple[str, ...], list[Path]]:
-    """Return the references of each case: those whose words begin with the case's."""
+    """Return the references of each case: those whose words begin with the case's.
+
+    A reference that has fewer words belongs to the only case whose words begin with its own.
+    """
     matched: dict[tuple[str, ...], list[Path]] = {}
     alone = []
     for label in labels:
         starts = (label.words[:length] for length in range(len(label.words), 0, -1))
         case = next((words for words in starts if words in cases), None)
+        if case is None and label.words:
+            below = [words for words in cases if words[: len(label.words)] == label.words]
+            case = below[0] if len(below) == 1 else None
         if case is None:
             alone.append(label.path.name)
         else:

@@ -17,7 +17,7 @@ from segflow.files.labels import Labels, foreground
 from segflow.files.words import counted
 from segflow.images.dicom import arranged_slices, discreet, read_file
 from segflow.images.nifti import Grid, describe_difference
-from segflow.images.palette import label_colours, rgb
+from segflow.images.palette import label_colours
 from segflow.images.segments import SegmentRule, read_segments
 
 Code = tuple[str, str, str]  # scheme, value, meaning
@@ -29,7 +29,7 @@ CATEGORIES = {
 SIDES = {"left": ("SCT", "7771000", "Left"), "right": ("SCT", "24028007", "Right")}
 PRIVATE_SCHEME = "99SEGFLOW"  # of labels without a code; 99 begins private schemes
 SERIES_NUMBER = 900  # above those that scanners give
-UNCOLOURED = "#FFFFFF"  # regions that are several values of a label map
+UNCOLOURED = (255, 255, 255)  # regions that are several values of a label map
 # What every segmentation must say of patient and study, be it nothing (type 2 of DICOM).
 EMPTY_IF_MISSING = (
     "PatientID",
@@ -58,8 +58,8 @@ class Segment:
         Scheme, value and meaning of what it is, and of what kind of thing that is.
     side : (str, str, str) or None
         Of paired organs.
-    colour : str
-        Recommended colour, like ``#0072B2``.
+    colour : tuple of int
+        Recommended red, green and blue, from 0 to 255.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Segment:
     code: Code
     category: Code
     side: Code | None
-    colour: str
+    colour: tuple[int, int, int]
 
 
 def segments_of(labels: Labels, codes: Mapping[str, Mapping[str, str]]) -> list[Segment]:
@@ -200,7 +200,7 @@ def _segmentation(
             segmented_property_type=coded(segment.code),
             algorithm_type="AUTOMATIC",
             algorithm_identification=algorithm,
-            display_color=CIELabColor.from_rgb(*rgb(segment.colour)),
+            display_color=CIELabColor.from_rgb(*segment.colour),
         )
         if segment.side:
             modifier = coded(segment.side)

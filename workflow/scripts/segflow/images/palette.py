@@ -1,6 +1,6 @@
 """Colours of figures, pages, previews and segments."""
 
-from segflow.files.labels import Labels, foreground_values
+from segflow.files.labels import Labels, foreground_values, single_values
 
 # Okabe and Ito's palette, which people with any colour vision can tell apart.
 COLOURS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000"]
@@ -17,7 +17,13 @@ def rgb(colour: str) -> tuple[int, int, int]:
     return tuple(int(colour[at : at + 2], 16) for at in (1, 3, 5))
 
 
-def label_colours(labels: Labels) -> dict[int, str]:
-    """Return the colour, on an image, of each value that a label map may hold."""
+def label_colours(labels: Labels) -> dict[int, tuple[int, int, int]]:
+    """Return red, green and blue, on an image, of each value that a label map may hold."""
     values = enumerate(foreground_values(labels), 1)
-    return {value: on_dark(place) for place, value in values}
+    return {value: rgb(on_dark(place)) for place, value in values}
+
+
+def label_names(labels: Labels) -> dict[int, str]:
+    """Return the name of every value but 0 of a label map; those of regions alone have none."""
+    single = {value: name for name, value in single_values(labels).items()}
+    return {value: single.get(value, f"value {value}") for value in foreground_values(labels)}

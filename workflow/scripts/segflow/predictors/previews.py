@@ -9,7 +9,7 @@ from segflow.files.content import replacing
 from segflow.files.labels import Labels, foreground, single_values
 from segflow.images.display import turned, turned_grid, windowed
 from segflow.images.nifti import Grid
-from segflow.images.palette import label_colours, rgb
+from segflow.images.palette import label_colours
 
 SIZE = 480  # pixels of the longer side of a slice: two slices fit on a page and on a screen
 SHARE = 0.4  # of a label's colour over the image, as in the report's viewer
@@ -61,7 +61,7 @@ def draw_preview(
     over = plain.astype(float)
     for value, colour in colours.items():
         inside = seen == value
-        over[inside] = (1 - SHARE) * over[inside] + SHARE * np.array(rgb(colour))
+        over[inside] = (1 - SHARE) * over[inside] + SHARE * np.array(colour)
     lines = _legend(labels, notes)
     sheet = Image.new(
         "RGB",
@@ -79,18 +79,18 @@ def draw_preview(
         top = height + LINE * (1 + number) + 2 * MARGIN
         if colour:
             box = (MARGIN, top + 2, MARGIN + SWATCH, top + 2 + SWATCH)
-            pen.rectangle(box, fill=rgb(colour), outline=SOFT)
+            pen.rectangle(box, fill=colour, outline=SOFT)
         pen.text((2 * MARGIN + SWATCH, top), text, INK, font)
     with replacing(path) as temporary:
         sheet.save(temporary, "PNG")
 
 
-def _legend(labels: Labels, notes: dict[str, str]) -> list[tuple[str, str]]:
+def _legend(labels: Labels, notes: dict[str, str]) -> list[tuple[tuple[int, int, int] | None, str]]:
     """Return colour, if it has one, and text of each line of the legend."""
     colours = label_colours(labels)
     names = {value: name for name, value in single_values(labels).items()}
     lines = [
-        (colours[values[0]] if len(values) == 1 else "", f"{name}: {notes[name]}")
+        (colours[values[0]] if len(values) == 1 else None, f"{name}: {notes[name]}")
         for name, values in foreground(labels).items()
     ]
     return lines + [(colours[value], f"value {value}") for value in colours if value not in names]

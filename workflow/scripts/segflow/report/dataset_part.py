@@ -24,9 +24,8 @@ from segflow.evaluation.summaries import (
 from segflow.files.cases import Case, read_cases
 from segflow.files.content import read_own_json
 from segflow.files.frames import read_frame
-from segflow.files.labels import Labels, foreground_values, single_values
 from segflow.files.words import counted
-from segflow.images.palette import COLOURS, label_colours, on_dark, rgb
+from segflow.images.palette import COLOURS, label_colours, label_names, on_dark
 from segflow.report.classes import BASELINES, COMPARED, POOLED, class_comparisons, class_overview
 from segflow.report.classes import READING as CLASSES
 from segflow.report.findings import (
@@ -541,7 +540,6 @@ def _plotted(
             "values": values_of,
         }
     first_split = next(iter(parts), "val")
-    values = foreground_values(asked.described["labels"])
     return {
         "name": asked.name,
         "title": asked.described["title"],
@@ -584,10 +582,8 @@ def _plotted(
             if row.metric in names and row.n
         },
         "comparisons": _pairs(comparisons, names),
-        "labelNames": _names_of(asked.described["labels"], values),
-        "labelColours": {
-            value: rgb(colour) for value, colour in label_colours(asked.described["labels"]).items()
-        },
+        "labelNames": label_names(asked.described["labels"]),
+        "labelColours": label_colours(asked.described["labels"]),
     }
 
 
@@ -627,11 +623,6 @@ def _in_words(row: tuple, estimates: tuple[float, ...], counts: tuple[int, ...])
         f"{counted(int(row.n_groups), 'group')} the first is better, in {ties} neither, in "
         f"{losses} the other."
     )
-
-
-def _names_of(labels: Labels, values: list[int]) -> dict[int, str]:
-    single = {value: name for name, value in single_values(labels).items()}
-    return {value: single.get(value, f"value {value}") for value in values}
 
 
 def _on_page(place: int) -> str:

@@ -7,6 +7,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 import psutil
+import yaml
 
 
 def installed_versions() -> dict[str, str]:
@@ -23,6 +24,11 @@ def describe_machine() -> dict[str, str | int]:
         "memory_gb": round(psutil.virtual_memory().total / 1e9),
         "gpus": _run("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"),
     }
+
+
+def project_version(project: Path) -> str:
+    """Return the version of the project, which stands in its ``CITATION.cff``."""
+    return yaml.safe_load((project / "CITATION.cff").read_text())["version"]
 
 
 def git_commit(project: Path) -> str:

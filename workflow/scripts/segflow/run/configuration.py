@@ -614,7 +614,10 @@ class Run:
         """Return the folder of a data set's published files."""
         if dataset in self.config["raw_folders"]:
             return Path(self.config["raw_folders"][dataset]).absolute()
-        return PROJECT / self.datasets[dataset]["raw"]
+        raw = self.datasets[dataset]["raw"]
+        here = Path(raw).absolute()
+        # The embedded sample is where the project is, which need not be the working folder.
+        return PROJECT / raw if not here.exists() and (PROJECT / raw).exists() else here
 
     def converted(self, dataset: str) -> dict[str, Any]:
         """Return what all that is computed from a data set depends on, and no words.

@@ -27,7 +27,7 @@ CONVERTERS = Path(converters.__file__).parent
 
 def description_names(kind: str) -> list[str]:
     """Return the names of all data sets, models or augmentations, whatever is in their files."""
-    return sorted(path.stem for path in _folder(kind).glob("*.yaml"))
+    return sorted(_files(f"{kind}s"))
 
 
 def load_descriptions(kind: str, names: Iterable[str] | None = None) -> dict[str, dict]:
@@ -67,7 +67,8 @@ def load_description(kind: str, name: str) -> dict:
     where = f"config/{kind}s/{name}.yaml"
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise ValueError(f"{where}: a name has lower-case letters, digits and '_' only")
-    value = check(read_yaml(_folder(kind) / f"{name}.yaml", where), kind, where)
+    path = _files(f"{kind}s").get(name, Path(where))
+    value = check(read_yaml(path, where), kind, where)
     if kind == "dataset":
         converters = sorted(path.stem for path in CONVERTERS.glob("[a-z]*.py"))
         if value["converter"] not in converters:
@@ -81,8 +82,13 @@ def load_description(kind: str, name: str) -> dict:
     return value
 
 
-def _folder(kind: str) -> Path:
-    return PROJECT / "config" / f"{kind}s"
+def _files(folder: str) -> dict[str, Path]:
+    """Return the descriptions in a folder of ``config`` by name.
+
+    Those below the working folder add to the project's own, and come before them.
+    """
+    places = (PROJECT / "config" / folder, Path("config", folder))
+    return {path.stem: path for place in places for path in place.glob("*.yaml")}
 
 
 def load_augmentation(name: str, key: str) -> dict:
@@ -101,11 +107,11 @@ def load_augmentation(name: str, key: str) -> dict:
         If there is none of this name, or the file breaks its schema or names unknown transforms.
     """
     where = f"config/augmentations/{name}.yaml"
-    path = _folder("augmentation") / f"{name}.yaml"
-    if not path.exists():
-        known = ", ".join([*BUILT_IN, *description_names("augmentation")])
+    files = _files("augmentations")
+    if name not in files:
+        known = ", ".join([*BUILT_IN, *sorted(files)])
         raise ValueError(f"{key}: unknown name {name!r}; known: {known}")
-    value = check(read_yaml(path, where), "augmentation", where)
+    value = check(read_yaml(files[name], where), "augmentation", where)
     check_augmentation(value, where)
     return value
 
@@ -118,12 +124,12 @@ def load_published(datasets: Iterable[str]) -> dict[str, dict]:
     ValueError
         If a file of ``config/published`` breaks its schema.
     """
+    files = _files("published")
     found = {}
     for name in datasets:
-        path = PROJECT / "config" / "published" / f"{name}.yaml"
-        if path.exists():
-            where = f"config/published/{path.name}"
-            found[name] = check(read_yaml(path, where), "published", where)
+        if name in files:
+            where = f"config/published/{name}.yaml"
+            found[name] = check(read_yaml(files[name], where), "published", where)
     return found
 
 

@@ -22,7 +22,9 @@ from segflow.run.record import (
 )
 
 if TYPE_CHECKING:
+    from snakemake.common import Rules
     from snakemake.dag import DAG
+    from snakemake.path_modifier import PathModifier
 
 
 class Recorder(logging.Handler):
@@ -70,7 +72,49 @@ class Recorder(logging.Handler):
                     self.failed[place] = self.jobs[place]
 
 
-def check_passed_over(dag: "DAG") -> None:
+def own_rules(rules: "Rules") -> dict[str, str]:
+    """Return the rules of this workflow by the names under which Snakemake runs them.
+
+    As a module of another workflow they may have other names there, and that workflow has rules of
+    its own.
+
+    Parameters
+    ----------
+    rules : Rules
+        Snakemake's variable `rules`.
+
+    Returns
+    -------
+    dict of str to str
+        The names in our files by those of Snakemake, in the order in which people read them.
+    """
+    return {proxy.rule.name: name for name, proxy in rules._rules.items()}
+
+
+def check_module(modifier: "PathModifier", results: str) -> None:
+    """Refuse to be a module whose paths Snakemake changes: jobs find files by their places.
+
+    Parameters
+    ----------
+    modifier : PathModifier
+        Snakemake's changes of the paths of the module.
+    results : str
+        The folder of all results.
+
+    Raises
+    ------
+    WorkflowError
+        If it puts results elsewhere.
+    """
+    changed = modifier.replace_prefix(results, "output")
+    if changed != results:
+        raise WorkflowError(
+            f"module: prefix or replace_prefix would bring {results} to {changed}, which jobs do "
+            "not know; allowed is config: {'pathvars': {'results': FOLDER}}"
+        )
+
+
+def check_passed_over(dag: "DAG", names: dict[str, str]) -> None:
     """Refuse a start that would leave out jobs whose parameters changed.
 
     Snakemake looks at no job below one that runs, and runs none for an input that is
@@ -80,6 +124,8 @@ def check_passed_over(dag: "DAG") -> None:
     ----------
     dag : DAG
         Snakemake's graph of jobs, complete.
+    names : dict of str to str
+        Our rules, as `own_rules` returns them.
 
     Raises
     ------
@@ -90,7 +136,10 @@ def check_passed_over(dag: "DAG") -> None:
     rules = {
         job.rule.name
         for job in dag.jobs
-        if job.output and not dag.needrun(job) and persistence.params_changed(job)
+        if job.rule.name in names
+        and job.output
+        and not dag.needrun(job)
+        and persistence.params_changed(job)
     }
     if rules:
         raise WorkflowError(
@@ -99,7 +148,7 @@ def check_passed_over(dag: "DAG") -> None:
         )
 
 
-def record_start(config: dict, dag: "DAG", rules: list[str]) -> None:
+def record_start(config: dict, dag: "DAG", names: dict[str, str]) -> None:
     """Record what this start sets out to do, and from now on what becomes of it.
 
     Parameters
@@ -108,15 +157,15 @@ def record_start(config: dict, dag: "DAG", rules: list[str]) -> None:
         The merged configuration.
     dag : DAG
         Snakemake's graph of jobs, complete.
-    rules : list of str
-        Names of all rules, in the order in which people read them.
+    names : dict of str to str
+        Our rules, as `own_rules` returns them.
     """
-    order = {name: place for place, name in enumerate(rules)}
-    working = [job for job in dag.jobs if job.output and job.log]
+    order = {name: place for place, name in enumerate(names)}
+    working = [job for job in dag.jobs if job.output and job.log and job.rule.name in names]
     working.sort(key=lambda job: (order[job.rule.name], list(job.wildcards_dict.values())))
     jobs = [
         Job(
-            job.rule.name,
+            names[job.rule.name],
             {key: str(value) for key, value in job.wildcards_dict.items()},
             str(job.output[0]),
             Path(job.log[0]),

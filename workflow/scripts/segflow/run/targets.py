@@ -14,8 +14,16 @@ PREDICTED = {
             "{dataset}/{predictor}/cases_{split}.png",
             "{dataset}/{predictor}/postprocessing.png",
         ],
+        "tables": [
+            "{dataset}/{predictor}/metrics.csv",
+            "{dataset}/{predictor}/lesions.csv",
+            "{dataset}/{predictor}/components.csv",
+        ],
     },
-    "classes": {"predict": ["{dataset}/{predictor}/classification.csv"]},
+    "classes": {
+        "predict": ["{dataset}/{predictor}/classification.csv"],
+        "tables": ["{dataset}/{predictor}/classification.csv"],
+    },
 }
 TASKS = {"maps": ["maps"], "classes": ["classes"], "both": ["maps", "classes"]}
 # What data sets and models have, whatever their predictors do.
@@ -40,7 +48,19 @@ PREPARED: dict[str, list[str]] = {
         "{dataset}/costs.csv",
         "{dataset}/{model}/fold_{fold}/training.json",
     ],
-    "report": ["report.html", "workflow_report.html"],
+    "tables": [
+        "{dataset}/cases.csv",
+        "{dataset}/problems.csv",
+        "{dataset}/splits.csv",
+        "{dataset}/costs.csv",
+        "{dataset}/{model}/fold_{fold}/progress.csv",
+    ],
+    "report": [
+        "report.html",
+        "workflow_report.html",
+        "datapackage.json",
+        "ro-crate-metadata.json",
+    ],
     "discard": ["{dataset}/discarded.csv"],
 }
 # What data sets have whose cases a predictor segments.
@@ -57,6 +77,18 @@ MAPS = {
         "rank_stability.csv",
         "viewer.csv",
     ],
+    "tables": [
+        "summary.csv",
+        "comparisons.csv",
+        "flow.csv",
+        "volumes.csv",
+        "lesion_detection.csv",
+        "structure_detection.csv",
+        "subgroups.csv",
+        "rank_stability.csv",
+        "viewer.csv",
+    ],
+    "report": ["labels_itksnap.txt", "labels_slicer.ctbl"],
 }
 # What data sets have if ways to predict are studied.
 INFERENCE = ["inference.csv", "inference.json", "inference.png"]
@@ -71,9 +103,14 @@ CLASSES = {
         "classification_reliability.png",
         "classification_cases.png",
     ],
+    "tables": ["classification_summary.csv", "classification_comparisons.csv"],
 }
 # What data sets have that ask for it.
-PROBABILITIES = {"evaluate": ["calibration.csv"], "figures": ["reliability.png", "froc.png"]}
+PROBABILITIES = {
+    "evaluate": ["calibration.csv"],
+    "figures": ["reliability.png", "froc.png"],
+    "tables": ["calibration.csv", "reliability.csv", "froc.csv", "froc_curves.csv"],
+}
 
 
 def target_files(run: Run, step: str) -> list[str]:
@@ -137,8 +174,15 @@ def target_files(run: Run, step: str) -> list[str]:
             for name in chosen["dataset"]
             if "mammography" in run.datasets[name]["reading"]
         ]
-    if step in ("split", "figures"):
+    if step in ("split", "figures", "tables"):
         files += [f"{name}/cohort.csv" for name in filter(run.is_cohort, chosen["dataset"])]
+    if step == "tables":
+        files += [f"{name}/brains.csv" for name in filter(run.is_cohort, chosen["dataset"])]
+        files += [
+            f"{name}/near_duplicates.csv"
+            for name in chosen["dataset"]
+            if "near_duplicates" in run.datasets[name]
+        ]
     if step in ("convert", "figures"):
         files += [f"{name}/brains.png" for name in filter(run.is_cohort, chosen["dataset"])]
     if "inference_study" in run.config and step in ("inference", "figures", "page"):
@@ -146,7 +190,7 @@ def target_files(run: Run, step: str) -> list[str]:
     if run.predictors:
         maps = MAPS.get(step, [])
         files += [f"{dataset}/{name}" for dataset in chosen["dataset"] for name in maps]
-    if step in ("evaluate", "figures"):
+    if step in ("evaluate", "figures", "tables"):
         files += [
             f"{dataset}/{name}"
             for dataset in filter(run.measures_probabilities, chosen["dataset"])
@@ -157,7 +201,7 @@ def target_files(run: Run, step: str) -> list[str]:
             for dataset in filter(run.classifies, chosen["dataset"])
             for name in CLASSES[step]
         ]
-    if step in ("evaluate", "figures") and len(run.datasets) > 1 and run.predictors:
+    if step in PROBABILITIES and len(run.datasets) > 1 and run.predictors:
         files.append("ranking.csv")
     return [f"<results>/{file}" for file in files]
 
