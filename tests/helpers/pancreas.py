@@ -40,7 +40,7 @@ def make_told_pancreas(folder: Path, seed: int = 0, shuffled: bool = False) -> N
     for (part, number, subtype), look in zip(
         cases, rng.permutation(looks) if shuffled else looks, strict=True
     ):
-        image, labels = _case(look, rng)
+        image, labels = draw_case(look, rng)
         place = folder / "data" / part
         place = place if part == "test" else place / f"subtype{subtype}"
         place.mkdir(parents=True, exist_ok=True)
@@ -51,7 +51,7 @@ def make_told_pancreas(folder: Path, seed: int = 0, shuffled: bool = False) -> N
             write_image(place / f"quiz_{number}.nii.gz", inexact, grid)
 
 
-def _case(look: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def draw_case(look: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Return image and labels: an organ across the image, and a lesion in it."""
     z, y, x = (
         (np.arange(size) - size / 2) * spacing
