@@ -12,13 +12,12 @@ import yaml
 
 from bench_workflow import DATASET, peer
 from costs import PROGRAMS, Cost, alone, medians, row
+from large_case import LARGE, read_case
 from project import ROOT, make_project
 
 N_FOLDS, N_CASES = 5, 10
 EPOCHS = 4
 FAST = '{"mirroring": false, "step_size": 0.75}'
-# Voxels of the preprocessed case, and of its file.
-LARGE = ((266, 341, 341), (400, 512, 512))
 CLASSES = (3, 16)  # a CT of one organ with its lesion, and of fifteen organs
 
 
@@ -114,31 +113,17 @@ def bench_export(folder: Path) -> list[dict]:
     folder.mkdir(parents=True)
     rows = []
     for n_classes in CLASSES:
-        alone("bench_inference.make_logits", folder, n_classes)
+        alone("large_case.write_logits", folder, n_classes)
         mine = alone("bench_inference.export_ours", folder, n_classes)
         theirs = alone("bench_inference.export_theirs", folder, n_classes)
         maps = [np.load(folder / f"{side}.npy", mmap_mode="r") for side in ("ours", "theirs")]
         equal = float(np.mean([(a == b).mean() for a, b in zip(*maps, strict=True)]))
         seconds = [float((folder / f"{side}.txt").read_text()) for side in ("ours", "theirs")]
         mine.seconds, theirs.seconds = seconds
-        shape = " x ".join(map(str, LARGE[1][::-1]))
+        shape = " x ".join(map(str, LARGE[::-1]))
         work = f"export of {shape} voxels, {n_classes} classes: {equal:.4%} of the voxels equal"
         rows.append(row(work, "nnU-Net's export, which stores no probabilities", mine, theirs))
     return rows
-
-
-def make_logits(folder: str, n_classes: str) -> None:
-    """Write the logits of smooth made objects, in float16."""
-    from scipy.ndimage import zoom
-
-    generator = np.random.default_rng(0)
-    coarse = [size // 16 for size in LARGE[0]]
-    logits = np.empty((int(n_classes), *LARGE[0]), np.float16)
-    for channel in logits:
-        drawn = generator.standard_normal(coarse).astype(np.float32)
-        channel[...] = 6 * zoom(drawn, np.divide(LARGE[0], coarse), order=1)
-    logits[0] += 8
-    np.save(Path(folder, "logits.npy"), logits)
 
 
 def export_ours(folder: str, n_classes: str) -> None:
@@ -148,7 +133,7 @@ def export_ours(folder: str, n_classes: str) -> None:
     from segflow.models.prediction import export_case
     from segflow.predictors.ensembling import label_map_of
 
-    predictor, properties, logits = _large_case(folder, int(n_classes))
+    predictor, properties, logits = read_case(Path(folder), int(n_classes))
     torch.set_num_threads(os.cpu_count())
     start = time.perf_counter()
     path = Path(folder, "case.b2nd")
@@ -165,7 +150,7 @@ def export_theirs(folder: str, n_classes: str) -> None:
         convert_predicted_logits_to_segmentation_with_correct_shape,
     )
 
-    predictor, properties, logits = _large_case(folder, int(n_classes))
+    predictor, properties, logits = read_case(Path(folder), int(n_classes))
     start = time.perf_counter()
     label_map = convert_predicted_logits_to_segmentation_with_correct_shape(
         torch.from_numpy(logits),
@@ -177,38 +162,3 @@ def export_theirs(folder: str, n_classes: str) -> None:
     )
     Path(folder, "theirs.txt").write_text(str(time.perf_counter() - start))
     np.save(Path(folder, "theirs.npy"), label_map)
-
-
-def _large_case(folder: str, n_classes: int) -> tuple:
-    """Return as much of a predictor as an export uses, nnU-Net's properties, and logits."""
-    from types import SimpleNamespace
-
-    from nnunetv2.utilities.label_handling.label_handling import LabelManager
-    from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
-
-    small, large = LARGE
-    spacing = [1.0, 0.8, 0.8]
-    planned = [own * size / less for own, size, less in zip(spacing, large, small, strict=True)]
-    labels = {"background": 0} | {f"organ_{value}": value for value in range(1, n_classes)}
-    configuration = {
-        "architecture": {"network_class_name": "-", "arch_kwargs": {}, "_kw_requires_import": []},
-        "spacing": planned,
-        "resampling_fn_probabilities": "resample_data_or_seg_to_shape",
-        "resampling_fn_probabilities_kwargs": {
-            **{"is_seg": False, "order": 1, "order_z": 0},
-            "force_separate_z": None,
-        },
-    }
-    axes = [0, 1, 2]
-    predictor = SimpleNamespace(
-        plans_manager=SimpleNamespace(transpose_forward=axes, transpose_backward=axes),
-        configuration_manager=ConfigurationManager(configuration),
-        label_manager=LabelManager(labels, None),
-    )
-    properties = {
-        "spacing": spacing,
-        "shape_before_cropping": large,
-        "bbox_used_for_cropping": [[0, size] for size in large],
-        "shape_after_cropping_and_before_resampling": large,
-    }
-    return predictor, properties, np.load(Path(folder, "logits.npy"))

@@ -151,6 +151,15 @@ def check_prediction_speed(bench: Bench) -> Iterator[Row]:
     yield Row("prediction beside nnUNetPredictor", ours, "s/case", theirs, theirs / ours)
 
 
+def check_export(bench: Bench) -> Iterator[Row]:
+    """Seconds from the logits of a large case to its label map, beside nnU-Net's export."""
+    where = ["cpu", "20", "40", "40"] if bench.rehearsal else ["cuda"]
+    said = bench.trained.call("export", *where)
+    ours, theirs, equal = map(float, said.split())
+    yield Row("export of a large case beside nnU-Net's", ours, "s/case", theirs, theirs / ours)
+    yield Row("voxels of the same label", equal, peer=EQUAL_SHARE, ok=equal >= EQUAL_SHARE)
+
+
 CHECKS = {
     "resuming": check_resuming,
     "leases": check_leases,
@@ -158,6 +167,7 @@ CHECKS = {
     "prediction": check_prediction,
     "training_speed": check_training_speed,
     "prediction_speed": check_prediction_speed,
+    "export": check_export,
 }
 
 

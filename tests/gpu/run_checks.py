@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> None:
     if not (BUNDLE / "project").is_dir():
         sys.exit(f"{BUNDLE.name}/project is not there; run make gpu-bundle where there is network")
     with tempfile.TemporaryDirectory() as folder:
-        paths = [*prepare_imports(Path(folder) / "site"), str(HERE)]
+        paths = [*prepare_imports(Path(folder) / "site"), str(HERE), str(HERE.parent / "helpers")]
         sys.path[:0] = [*paths, str(ROOT / "workflow/scripts")]
         sys.exit(run_checks(options.checks, Path(folder), paths, rehearsal=not there))
 

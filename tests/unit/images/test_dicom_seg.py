@@ -1,9 +1,12 @@
 import numpy as np
 import pydicom
 import pytest
+import yaml
+from pydicom.sr._concepts_dict import concepts
 from pydicom.uid import generate_uid
 
 from dicom_files import DATE, PATIENT, PATIENT_ID, UID_ROOT, write_multiframe, write_series
+from project import ROOT
 from segflow.images.dicom import read_dicom
 from segflow.images.dicom_seg import segments_of, write_segmentation
 from segflow.images.nifti import Grid
@@ -177,3 +180,15 @@ def test_the_same_label_map_of_the_same_series_has_the_same_identifier(series, l
         write_segmentation(tmp_path / "a.dcm", changed, grid, source, segments_of(LABELS, {}))
         found.append(pydicom.dcmread(tmp_path / "a.dcm").SOPInstanceUID)
     assert found[0] == found[1] != found[2]
+
+
+DESCRIBED = sorted((ROOT / "config/datasets").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", DESCRIBED, ids=lambda path: path.stem)
+def test_codes_that_are_shipped_mean_what_dicom_says(path):
+    known = concepts["SCT"].values()
+    meanings = {(code, said[0]) for codes in known for code, said in codes.items()}
+    for code in yaml.safe_load(path.read_text()).get("label_codes", {}).values():
+        assert code["scheme"] == "SCT"
+        assert (code["value"], code["meaning"]) in meanings
