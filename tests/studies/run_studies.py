@@ -2,8 +2,9 @@
 
 Run by `make studies`, or by hand with the names of studies. Each is its own configuration
 (`config/studies`) and a small one on top: `miniature`, one of two folds (both where classifiers of
-lesions learn), and raw folders with samples where they lie beside the project, else with drawn files in the exact layout. What comes out
-stays in ``results/studies``; ``results/studies.csv`` says what each took.
+lesions learn), and raw folders with samples where they lie beside the project, else with drawn
+files in the exact layout. What comes out stays in ``results/studies``; ``results/studies.csv`` says
+what each took.
 """
 
 import csv
