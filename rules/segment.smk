@@ -132,3 +132,30 @@ elif "new_images" in config:
             " --prediction {params.prediction:q}"
             " --threads {threads} --memory-mb {resources.mem_mb} --output {params.output:q}"
             " >> {log:q} 2> >(tee -a {log:q} >&2)"
+
+
+if "new_images" in config:
+
+    rule check_new_images:
+        """Fail if something was wrong with new images, once all others are done."""
+        input:
+            [f"{config['new_images']['output']}/{name}" for name in RUN.told_of_new_images],
+        output:
+            touch(f"{config['new_images']['output']}/.complete"),
+        log:
+            "<logs>/check_new_images.log",
+        benchmark:
+            "<benchmarks>/check_new_images.tsv"
+        localrule: True
+        conda:
+            "../envs/segflow.yaml"
+        resources:
+            mem_mb=mem_mb(1000),
+            runtime=minutes(10),
+        params:
+            code=code_key("check_new_images"),
+            state=new_images_state,
+            problems=f"{config['new_images']['output']}/problems.csv",
+            images=config["new_images"]["folder"],
+        script:
+            "../workflow/scripts/check_new_images.py"

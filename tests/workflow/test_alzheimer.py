@@ -114,7 +114,7 @@ def test_a_network_tells_brains_apart_with_their_ages_and_new_scans_without(coho
     shutil.copy(scan, scans / "new.nii.gz")
     (scans / "noise.nii.gz").write_bytes(b"no image")
     new = {"folder": "scans", "output": "out", "dataset": "adni", "predictor": "tiny_cnn"}
-    project.configure(new_images=new)
+    project.configure(new_images={**new, "faulty": "go_on"})
     text = project.snakemake("predict", check=False)
     assert "1 of 2 images classified: 1 problem" in text
     told = pd.read_csv(project.folder / "out/classes.csv")

@@ -155,4 +155,6 @@ def test_all_that_is_wrong_is_said_before_a_network_looks_and_the_rest_stays(pro
     text = project.snakemake("predict", check=False)
     assert "2 of 10 images segmented: 8 problems" in text
     assert (out / "later.nii.gz").exists()
+    assert list(pd.read_csv(out / "segmentations.csv")["case"]) == ["good", "later"]
+    assert project.planned("predict") == {"check_new_images", "predict"}
     assert (out / "good.nii.gz").stat().st_mtime_ns == written

@@ -269,8 +269,8 @@ def segment(options: argparse.Namespace, work: Path, predictor: Predictor) -> No
     FileNotFoundError
         If there are no images.
     ValueError
-        If something is wrong with images, before a network looks at any, or with ``--go-on`` when
-        all others are done; ``problems.csv`` lists it.
+        If something is wrong with images, before a network looks at any; ``problems.csv`` lists it.
+        With ``--go-on`` the others are done, and nothing is raised.
     """
     device = choose_device(options.device)
     if device.type == "cpu":
@@ -330,8 +330,10 @@ def segment(options: argparse.Namespace, work: Path, predictor: Predictor) -> No
         probabilities = {case: np.array(one["classes"]) for case, one in done.items()}
         write_fold(output / CLASSIFIED, probabilities, session.classes)
     summary = f"{options.images}: {len(done)} of {counted(n_images, 'image')} {word}"
-    advice = "new_images.faulty: go_on does the others first" if stopped else ""
-    raise_problems(problems, summary, str(output / "problems.csv"), advice)
+    print(summary, flush=True)
+    if not options.go_on:  # else another job fails at the end, so that the tables of this one stay
+        advice = "new_images.faulty: go_on does the others first"
+        raise_problems(problems, summary, str(output / "problems.csv"), advice)
 
 
 def request_key(session: Session) -> str:
