@@ -65,6 +65,7 @@ CLASSES = {
     "evaluate": ["classification_summary.csv", "classification_comparisons.csv"],
     "figures": [
         "classification_summary.csv",
+        "classification_subgroups.csv",
         "classification_comparisons.csv",
         "classification_curves.png",
         "classification_confusion.png",
