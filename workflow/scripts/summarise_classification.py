@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 
 from segflow.datasets.subgroups import divide
+from segflow.evaluation.class_subgroups import COLUMNS as SUBGROUP_COLUMNS
+from segflow.evaluation.class_subgroups import summarise_classes_by_subgroup
 from segflow.evaluation.classification import COLUMNS, summarise_classes
-from segflow.evaluation.subgroups import CLASS_COLUMNS, summarise_classes_by_subgroup
 from segflow.files.cases import read_cases
 from segflow.files.content import replacing
 from segflow.jobs.logs import logged
@@ -62,7 +63,7 @@ def main(
         for split, classifiers in found.items()
         for name, one in classifiers.items()
     ]
-    names = ["predictor", "split", *CLASS_COLUMNS]
+    names = ["predictor", "split", *SUBGROUP_COLUMNS]
     subgroups = pd.concat(by_subgroup)[names] if by_subgroup else pd.DataFrame(columns=names)
     with replacing(output["csv"]) as path:
         summary.to_csv(path, index=False, float_format="%.6g")

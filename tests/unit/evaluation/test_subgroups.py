@@ -3,12 +3,9 @@ import pandas as pd
 import pytest
 
 from segflow.datasets.subgroups import divide
-from segflow.evaluation.subgroups import (
-    CLASS_COLUMNS,
-    COLUMNS,
-    summarise_classes_by_subgroup,
-    summarise_subgroups,
-)
+from segflow.evaluation.class_subgroups import COLUMNS as CLASS_COLUMNS
+from segflow.evaluation.class_subgroups import summarise_classes_by_subgroup
+from segflow.evaluation.subgroups import COLUMNS, summarise_subgroups
 from segflow.evaluation.summaries import arrange, summarise
 
 

@@ -462,6 +462,15 @@ def _figures(asked: Asked, folder: Path) -> dict[str, list[Picture]]:
             ("classification_confusion.png", "Confusion matrices", "Of all classifiers"),
             ("classification_reliability.png", "Reliability of classes", "Of all classifiers"),
             ("classification_cases.png", "Probability of the true class", "Of every case"),
+            *(
+                (
+                    f"{name}/saliency.png",
+                    f"{titles[name]}: what it looks at",
+                    "Red adds to the logit of the class, blue takes from it; mean over validation "
+                    "cases that are told rightly, against the same brain blurred",
+                )
+                for name in asked.models
+            ),
         ],
         "training": [
             ("learning_curves.png", "All models side by side", "Score of validation patches"),

@@ -132,6 +132,13 @@ def target_files(run: Run, step: str) -> list[str]:
             for dataset, model in product(chosen["dataset"], chosen["model"])
             if run.models[model]["training"]["augmentation"] != "none"
         ]
+    if step == "figures":
+        files += [
+            f"{dataset}/{model}/saliency.png"
+            for dataset in chosen["dataset"]
+            for model in run.explained(dataset)
+            if model in chosen["model"]
+        ]
     if step in ("convert", "figures"):
         files += [
             f"{name}/preparation.png"
