@@ -105,7 +105,7 @@ def test_a_network_tells_brains_apart_with_their_ages_and_new_scans_without(coho
         models=["tiny_cnn"],
         n_folds=2,
         feature_classifiers={},
-        saliency={"cases_per_class": 1, "steps": 2, "block_mm": 90},
+        saliency={"cases_per_class": 1, "steps": 2, "block_mm": 180},  # eight blocks of a patch
     )
     project.snakemake()
     table = pd.read_csv(project.results / "adni/tiny_cnn/classification.csv")

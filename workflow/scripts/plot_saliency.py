@@ -13,17 +13,18 @@ from segflow.report.figures import draw_message, draw_saliency, find_centre, sav
 def main(table: Path, folder: Path, classes: list[str], title: str, figure: Path) -> None:
     """Draw the maps in `folder`, a row for each class and method."""
     told = [row["class"] for row in read_rows(table, COLUMNS)]
-    maps, places, grid = {}, {}, None
+    maps, places, template = {}, {}, None
     for place, name in enumerate(classes):
         for method, shown in METHODS.items() if name in told else ():
             array, grid = read_image(folder / map_file(place, name, method))
             about = f"{name}\n{shown}\nn = {told.count(name)}"
-            centre = find_centre(array[0], grid.spacing_mm)
+            template = load_template_on(grid) if template is None else template
+            centre = find_centre(array[0], template > 0, grid.spacing_mm)
             maps[about], places[about] = (array[0], centre), place_in_template(grid, centre)
-    if grid is None:
+    if template is None:
         save(draw_message("No validation case is told rightly."), figure)
         return
-    save(draw_saliency(load_template_on(grid), maps, places, grid.spacing_mm, title), figure)
+    save(draw_saliency(template, maps, places, grid.spacing_mm, title), figure)
 
 
 if __name__ == "__main__":

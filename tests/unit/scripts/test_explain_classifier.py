@@ -12,6 +12,7 @@ from plot_saliency import main as plot
 from segflow.files.content import write_json
 from segflow.images.brains import cut_grid, load_template, load_template_on, place_in_template
 from segflow.images.nifti import Grid, read_image, write_image
+from segflow.report.figures import find_centre
 
 CLASSES = ["CN", "AD"]
 NAME = "Dataset022_adni"
@@ -163,3 +164,10 @@ def test_places_are_those_of_the_template(grid):
     assert z > 0
     right = place_in_template(grid, (0, 0, 1))
     np.testing.assert_allclose(np.subtract(right, place_in_template(grid, (0, 0, 0))), (8, 0, 0))
+
+
+def test_planes_go_through_the_place_in_the_brain_that_counts_most(grid):
+    values, brain = np.zeros(grid.shape), np.zeros(grid.shape, bool)
+    brain[5:15, 5:15, 5:15] = True
+    values[2, 2, 2], values[8, 9, 10], values[12, 7, 6] = 9, -3, 2
+    assert find_centre(values, brain, grid.spacing_mm) == (8, 9, 10)

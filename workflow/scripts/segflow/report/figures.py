@@ -175,9 +175,11 @@ def draw_brains(
     return figure
 
 
-def find_centre(values: np.ndarray, spacing_mm: tuple[float, ...]) -> tuple[int, ...]:
-    """Return the voxel (z, y, x) at which a map is farthest from 0, smoothed as it is drawn."""
-    smooth = np.abs(_smooth(values, spacing_mm))
+def find_centre(
+    values: np.ndarray, brain: np.ndarray, spacing_mm: tuple[float, ...]
+) -> tuple[int, ...]:
+    """Return the voxel (z, y, x) of a brain where a map is farthest from 0, smoothed as drawn."""
+    smooth = np.where(brain, np.abs(_smooth(values, spacing_mm)), -1)
     return tuple(map(int, np.unravel_index(smooth.argmax(), smooth.shape)))
 
 
