@@ -296,6 +296,13 @@ rule summarise_classification:
             subcategory="Classes",
             labels={"data set": "{dataset}", "table": "summary"},
         ),
+        subgroups=report(
+            "<results>/{dataset}/classification_subgroups.csv",
+            caption="../workflow/report/classification_subgroups.rst",
+            category="1. Evaluation",
+            subcategory="Classes",
+            labels={"data set": "{dataset}", "table": "subgroups"},
+        ),
     log:
         "<logs>/{dataset}/summarise_classification.log",
     benchmark:
@@ -310,6 +317,7 @@ rule summarise_classification:
         classes=class_names,
         title=lambda wildcards: RUN.datasets[wildcards.dataset]["title"],
         titles=class_titles(),
+        subgroups=lambda wildcards: RUN.datasets[wildcards.dataset]["subgroups"],
         seed=config["seed"],
         published=lambda wildcards: RUN.published.get(wildcards.dataset, {}),
     script:

@@ -11,6 +11,7 @@ import yaml
 
 from made_cohort import make_cohort, pose_of, template_head
 from project import TINY, make_project
+from segflow.images.nifti import read_image
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 TOLD = ["regions", "class_prior"]
@@ -100,11 +101,26 @@ def test_a_network_tells_brains_apart_with_their_ages_and_new_scans_without(coho
         "overrides": {"batch_size": 2, "patch_size": [64, 64, 64]},
     }
     (project.folder / "config/models/tiny_cnn.yaml").write_text(yaml.safe_dump(model))
-    project.configure(models=["tiny_cnn"], n_folds=2, feature_classifiers={})
+    project.configure(
+        models=["tiny_cnn"],
+        n_folds=2,
+        feature_classifiers={},
+        saliency={"cases_per_class": 1, "steps": 2, "block_mm": 180},  # eight blocks of a patch
+    )
     project.snakemake()
     table = pd.read_csv(project.results / "adni/tiny_cnn/classification.csv")
     np.testing.assert_allclose(table[["p_CN", "p_MCI", "p_AD"]].sum(axis=1), 1, atol=1e-5)
+    explained = pd.read_csv(project.results / "adni/tiny_cnn/saliency.csv")
+    assert explained["class"].is_unique
+    assert len(explained) > 0
+    maps = [*(project.results / "adni/tiny_cnn/saliency").glob("*.nii.gz")]
+    assert len(maps) == 2 * len(explained)
+    shape = tuple(map(int, pd.read_csv(project.results / "adni/cases.csv")["shape"][0].split()))
+    assert read_image(maps[0])[0].shape[1:] == shape
+    assert (project.results / "adni/tiny_cnn/saliency.png").exists()
     page = (project.results / "report.html").read_text()
+    assert "what it looks at" in page
+    assert "Cross-validation: by sex" in page
     assert "Classification of medical images: results" in page
     assert project.planned() == set()
 

@@ -139,3 +139,21 @@ def test_new_images_have_a_table_of_their_own():
 def test_no_file_is_asked_for_twice(step):
     found = files(step)
     assert len(found) == len(set(found))
+
+
+def test_what_networks_look_at_is_shown_where_it_is_asked_for():
+    chosen = {"datasets": ["adni"], "models": ["ad_cnn", "ad_resnet"]}
+    assert not [name for name in files("figures", **chosen) if "saliency" in name]
+    shown = [name for name in files("figures", **chosen, saliency={}) if "saliency" in name]
+    assert shown == [f"<results>/adni/{model}/saliency.png" for model in ("ad_cnn", "ad_resnet")]
+    chosen["select"] = {"models": ["ad_resnet"]}
+    shown = [name for name in files("figures", **chosen, saliency={}) if "saliency" in name]
+    assert shown == ["<results>/adni/ad_resnet/saliency.png"]
+    with pytest.raises(ValueError, match="saliency: there is nothing to explain"):
+        files("figures", saliency={})
+
+
+def test_a_miniature_explains_one_case_of_each_class_by_few_passes():
+    chosen = {"datasets": ["adni"], "models": ["ad_cnn"], "saliency": {}, "miniature": {}}
+    run = Run(chosen)
+    assert run.config["saliency"] == {"cases_per_class": 1, "steps": 4, "block_mm": 48.0}

@@ -12,10 +12,12 @@ from plot_classification import main as plot
 from segflow.files.cases import write_cases
 from segflow.files.content import write_json
 from segflow.predictors.classification import write_fold
+from segflow.report.classes import classes_by_subgroup
 from summarise_classification import main as summarise
 
 CLASSES = ["benign", "malignant"]
 TITLES = {"head": "Head", "class_prior": "Class prior", "majority_class": "Majority class"}
+SUMMARIES = ("csv", "markdown", "html", "subgroups")
 FIGURES = ("curves", "confusion", "reliability", "cases")
 PUBLISHED = {
     "x": {
@@ -39,7 +41,10 @@ def folder(tmp_path, make_case):
     tested = [f"t{number}" for number in range(6)]
     label_of = {name: CLASSES[number % 3 == 0] for number, name in enumerate(names + tested)}
     label_of["t5"] = ""
-    cases = [make_case(name, class_label=label_of[name]) for name in names]
+    cases = [
+        make_case(name, class_label=label_of[name], covariates={"sex": "FM"[int(name[1:]) % 2]})
+        for name in names
+    ]
     cases += [make_case(name, class_label=label_of[name], split="test") for name in tested]
     write_cases(tmp_path / "cases.csv", cases)
     splits = [{"train": names[:10], "val": names[10:]}, {"train": names[10:], "val": names[:10]}]
@@ -97,9 +102,10 @@ def test_baselines_are_of_the_training_cases_of_each_fold(folder, tables):
 
 
 def test_summary_comparisons_and_figures(folder, tables):
-    output = {name: folder / f"summary.{name}" for name in ("csv", "markdown", "html")}
+    output = {name: folder / f"summary.{name}" for name in SUMMARIES}
     common = {"tables": tables, "cases": folder / "cases.csv", "classes": CLASSES, "seed": 1}
-    summarise(**common, title="Set", titles=TITLES, publications=PUBLISHED, output=output)
+    about = {"title": "Set", "titles": TITLES, "columns": ["sex"]}
+    summarise(**common, **about, publications=PUBLISHED, output=output)
     summary = pd.read_csv(output["csv"])
     assert list(summary) == [
         *("predictor", "split", "class", "metric", "value", "low", "high", "n", "published")
@@ -119,6 +125,20 @@ def test_summary_comparisons_and_figures(folder, tables):
     assert "published: Someone" in page
     assert "Cross-validation: class malignant" in page
     assert "| Majority class" in output["markdown"].read_text()
+    subgroups = pd.read_csv(output["subgroups"])
+    accuracy = subgroups[subgroups["metric"] == "accuracy"]
+    counted = accuracy[accuracy["predictor"] == "head"].set_index(["split", "of"])["n"]
+    assert counted.to_dict() == {("val", "F"): 12, ("val", "M"): 12, ("test", "unknown"): 5}
+    shown = classes_by_subgroup(subgroups, "sex", "val", CLASSES, TITLES)
+    assert shown["sex"].tolist() == 3 * ["F", "M"]
+    assert shown["cases"].tolist() == 6 * ["benign: 8\nmalignant: 4"]
+    assert shown.columns.tolist()[3:] == [
+        *("Balanced accuracy", "AUC\nmacro", "AUC\nbenign", "AUC\nmalignant")
+    ]
+    of_women = subgroups.query("predictor == 'head' & split == 'val' & of == 'F'")
+    value = of_women.set_index(["class", "metric"]).loc[("macro", "auc"), "value"]
+    assert shown["AUC\nmacro"][0].startswith(f"{value:.3f}")
+    assert "Cross-validation: by sex" in page
 
     output = {name: folder / f"comparisons.{name}" for name in ("csv", "markdown", "html")}
     compare(**common, title="Set", titles=TITLES, output=output)
@@ -137,10 +157,12 @@ def test_no_known_class_is_said_and_no_error(folder, tables):
         table = pd.read_csv(path, dtype=str).assign(**{"class": ""})
         table.to_csv(path, index=False)
     common = {"tables": tables, "cases": folder / "cases.csv", "classes": CLASSES, "seed": 1}
-    output = {name: folder / f"none.{name}" for name in ("csv", "markdown", "html", *FIGURES)}
+    output = {name: folder / f"none.{name}" for name in (*SUMMARIES, *FIGURES)}
     compare(**common, title="Set", titles=TITLES, output=output)
-    summarise(**common, title="Set", titles=TITLES, publications={}, output=output)
+    about = {"title": "Set", "titles": TITLES, "columns": ["sex"]}
+    summarise(**common, **about, publications={}, output=output)
     assert pd.read_csv(output["csv"]).empty
+    assert pd.read_csv(output["subgroups"]).empty
     plot(**common, titles=TITLES, output={name: output[name] for name in FIGURES})
 
 

@@ -109,6 +109,19 @@ def load_tissue_maps(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     return maps[0], maps[1]
 
 
+def load_template_on(grid: Grid) -> np.ndarray:
+    """Return the template's brain, of shape (z, y, x), on a grid in its space."""
+    image = load_template().image
+    return sitk.GetArrayFromImage(sitk.Resample(image, to_sitk(np.zeros(grid.shape), grid)))
+
+
+def place_in_template(grid: Grid, voxel: tuple[int, ...]) -> tuple[float, ...]:
+    """Return where a voxel (z, y, x) lies, in mm to right, anterior and superior."""
+    steps = np.multiply(voxel, grid.spacing_mm)[::-1]
+    x, y, z = grid.origin_mm + np.reshape(grid.direction, (3, 3)) @ steps
+    return float(-x), float(-y), float(z)
+
+
 def normalise_brain(array: np.ndarray, grid: Grid, options: Mapping) -> Brain:
     """Bring the image of a head into template space.
 

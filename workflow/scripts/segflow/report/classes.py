@@ -25,6 +25,12 @@ BASELINES = (
     "The class prior gives every case the shares of the classes among the training cases of the "
     "fold, the majority class all probability to the most frequent one. Neither looks at an image."
 )
+SUBGROUPS = (
+    "Subgroups: the same measures on the cases of each value of a column of the table of cases, "
+    "with intervals of that subgroup by itself. A class without cases has no AUC there, and macro "
+    "is the mean over the others. Differences between subgroups are not tested, and small "
+    "subgroups differ by chance."
+)
 COMPARED = (
     "Accuracy: McNemar's exact test asks whether the cases that only one of two classifiers tells "
     "rightly are equally many; where groups have several cases, whole groups change sides. AUC: "
@@ -100,6 +106,45 @@ def class_overview(
             table = pd.DataFrame(rows, index=kinds).reindex(columns=dict.fromkeys(headings))
             tables[title] = table.fillna("")
     return tables
+
+
+def classes_by_subgroup(
+    subgroups: pd.DataFrame, column: str, split: str, classes: list[str], titles: dict[str, str]
+) -> pd.DataFrame:
+    """Show how well classes are told among the cases of each value of a column of cases.
+
+    Parameters
+    ----------
+    subgroups : DataFrame
+        ``classification_subgroups.csv``.
+    column : str
+        Which of its subgroups to show.
+    split : str
+        ``val`` or ``test``.
+    classes : list of str
+        Names of the classes.
+    titles : dict of str to str
+        Classifiers in their order, with their titles.
+
+    Returns
+    -------
+    DataFrame
+        One row a classifier and value: the cases of each class, balanced accuracy, and the AUC
+        of the mean over classes and of each class; empty without cases.
+    """
+    chosen = subgroups[(subgroups["subgroup"] == column) & (subgroups["split"] == split)]
+    rows = []
+    for predictor, title in titles.items():
+        for value, own in chosen[chosen["predictor"] == predictor].groupby("of", sort=False):
+            keys = zip(own["class"], own["metric"], strict=True)
+            cells = dict(zip(keys, own.itertuples(), strict=True))
+            counts = [f"{name}: {cells[name, 'auc'].n}" for name in classes]
+            row = {"predictor": title, column: value, "cases": "\n".join(counts)}
+            row[TITLES["balanced_accuracy"]] = _cell(cells[ALL, "balanced_accuracy"])
+            for name in (MACRO, *classes):
+                row[f"{TITLES['auc']}\n{name}"] = _cell(cells[name, "auc"])
+            rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def class_comparisons(

@@ -26,7 +26,15 @@ from segflow.files.content import read_own_json
 from segflow.files.frames import read_frame
 from segflow.files.words import counted
 from segflow.images.palette import COLOURS, label_colours, label_names, on_dark
-from segflow.report.classes import BASELINES, COMPARED, POOLED, class_comparisons, class_overview
+from segflow.report.classes import (
+    BASELINES,
+    COMPARED,
+    POOLED,
+    SUBGROUPS,
+    class_comparisons,
+    class_overview,
+    classes_by_subgroup,
+)
 from segflow.report.classes import READING as CLASSES
 from segflow.report.findings import (
     STAGES,
@@ -133,7 +141,7 @@ def describe_dataset(asked: Asked, folder: Path) -> tuple[dict[str, Any], dict[s
         "short": asked.name,
         "title": asked.described["title"],
         "classification": _classification(asked, folder),
-        "class_notes": [CLASSES, POOLED, BASELINES, COMPARED],
+        "class_notes": [CLASSES, POOLED, BASELINES, SUBGROUPS, COMPARED],
         "costs": _costs(asked, folder),
         "inference": _inference(asked, folder),
         "inference_note": INFERENCE,
@@ -289,11 +297,18 @@ def _classification(asked: Asked, folder: Path) -> list[tuple[str, pd.DataFrame]
         folder / "classification_comparisons.csv",
         ["split", "metric", "predictor", "other", "class"],
     )
+    subgroups = read_frame(
+        folder / "classification_subgroups.csv",
+        ["predictor", "split", "subgroup", "of", "class", "metric"],
+    )
     tables = []
     for split in (name for name in SPLITS if (summary["split"] == name).any()):
         classes = asked.described["classes"]
         shown = class_overview(summary, split, classes, asked.class_titles)
         tables += [(f"{SPLITS[split]}: {part}", table) for part, table in shown.items()]
+        for column in dict.fromkeys(subgroups["subgroup"]):
+            part = classes_by_subgroup(subgroups, column, split, classes, asked.class_titles)
+            tables += [(f"{SPLITS[split]}: by {column}", part)] if len(part) else []
         pairs = class_comparisons(comparisons, split, asked.class_titles)
         tables += [(f"{SPLITS[split]}: all pairs", pairs)] if len(pairs) else []
     return tables
@@ -446,6 +461,15 @@ def _figures(asked: Asked, folder: Path) -> dict[str, list[Picture]]:
             ("classification_confusion.png", "Confusion matrices", "Of all classifiers"),
             ("classification_reliability.png", "Reliability of classes", "Of all classifiers"),
             ("classification_cases.png", "Probability of the true class", "Of every case"),
+            *(
+                (
+                    f"{name}/saliency.png",
+                    f"{titles[name]}: what it looks at",
+                    "Red adds to the logit of the class, blue takes from it; mean over validation "
+                    "cases that are told rightly, against the same brain blurred",
+                )
+                for name in asked.models
+            ),
         ],
         "training": [
             ("learning_curves.png", "All models side by side", "Score of validation patches"),

@@ -28,7 +28,7 @@ from segflow.run.descriptions import (
     load_descriptions,
     load_published,
 )
-from segflow.run.miniature import in_miniature
+from segflow.run.miniature import explained_in_miniature, in_miniature
 from segflow.run.schemas import PROJECT, check
 
 EVALUATION_KEYS = (  # of data sets
@@ -95,6 +95,14 @@ class Run:
         self._check_selection()
         self._check_postprocessing()
         self._check_inference_study()
+        if "saliency" in config and "miniature" in config:
+            config["saliency"] = explained_in_miniature(config["saliency"])
+        if "saliency" in config and not any(map(self.explained, self.datasets)):
+            raise ValueError(
+                "configuration: saliency: there is nothing to explain; needed are a data set with "
+                "task: classification and a model with the key classifier, cross-validated and "
+                "without previous_model"
+            )
 
     def _describe(self, name: str) -> None:
         """Take from the raw folder what the description of a data set leaves out."""
@@ -556,6 +564,16 @@ class Run:
     def classifies(self, dataset: str) -> bool:
         """Say whether a predictor tells the classes of a data set's cases."""
         return bool(self.classifiers) and self.has_classes(dataset)
+
+    def explained(self, dataset: str) -> list[str]:
+        """Return the models of which it is shown what they look at in the brains of a data set."""
+        if "saliency" not in self.config or not self.is_cohort(dataset):
+            return []
+        return [
+            name
+            for name, model in self.models.items()
+            if self.tells_only_classes(name) and model.keys().isdisjoint({"fold", "previous_model"})
+        ]
 
     @property
     def selected(self) -> dict[str, list]:

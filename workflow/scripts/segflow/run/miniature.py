@@ -5,6 +5,9 @@ from typing import Any
 
 from segflow.models.networks import NETWORKS, NNUNET, fit_patch
 
+FEW_STEPS = 4  # of integrated gradients, whose sum is then off
+COARSE_MM = 48.0  # blocks of occlusion: about 300 of them cover a brain
+
 
 def in_miniature(model: dict[str, Any], limits: dict[str, Any]) -> dict[str, Any]:
     """Return the description of a model that is small and learns for a short time.
@@ -45,6 +48,18 @@ def in_miniature(model: dict[str, Any], limits: dict[str, Any]) -> dict[str, Any
     training["compile"] = False
     small["prediction"]["mirroring"] = False
     return small
+
+
+def explained_in_miniature(wanted: dict[str, Any]) -> dict[str, Any]:
+    """Return how brains are explained in a miniature: one of each class, by few passes.
+
+    Parameters
+    ----------
+    wanted : dict
+        The key ``saliency`` of a configuration.
+    """
+    coarse = max(wanted["block_mm"], COARSE_MM)
+    return {"cases_per_class": 1, "steps": min(wanted["steps"], FEW_STEPS), "block_mm": coarse}
 
 
 def _with_few_features(name: str, options: dict[str, Any], base_features: int) -> dict[str, Any]:

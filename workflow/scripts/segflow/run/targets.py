@@ -97,6 +97,7 @@ CLASSES = {
     "evaluate": ["classification_summary.csv", "classification_comparisons.csv"],
     "figures": [
         "classification_summary.csv",
+        "classification_subgroups.csv",
         "classification_comparisons.csv",
         "classification_curves.png",
         "classification_confusion.png",
@@ -170,6 +171,13 @@ def target_files(run: Run, step: str) -> list[str]:
             f"{dataset}/{model}/augmentation.png"
             for dataset, model in product(chosen["dataset"], chosen["model"])
             if run.models[model]["training"]["augmentation"] != "none"
+        ]
+    if step == "figures":
+        files += [
+            f"{dataset}/{model}/saliency.png"
+            for dataset in chosen["dataset"]
+            for model in run.explained(dataset)
+            if model in chosen["model"]
         ]
     if step in ("convert", "figures"):
         files += [
