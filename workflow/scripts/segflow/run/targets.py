@@ -104,7 +104,11 @@ CLASSES = {
         "classification_reliability.png",
         "classification_cases.png",
     ],
-    "tables": ["classification_summary.csv", "classification_comparisons.csv"],
+    "tables": [
+        "classification_summary.csv",
+        "classification_subgroups.csv",
+        "classification_comparisons.csv",
+    ],
 }
 # What data sets have that ask for it.
 PROBABILITIES = {
@@ -198,6 +202,8 @@ def target_files(run: Run, step: str) -> list[str]:
         files += [f"{name}/brains.png" for name in filter(run.is_cohort, chosen["dataset"])]
     if "inference_study" in run.config and step in ("inference", "figures", "page"):
         files += [f"{dataset}/{name}" for dataset in chosen["dataset"] for name in INFERENCE]
+    if "inference_study" in run.config and step == "tables":
+        files += [f"{dataset}/{INFERENCE[0]}" for dataset in chosen["dataset"]]
     if run.predictors:
         maps = MAPS.get(step, [])
         files += [f"{dataset}/{name}" for dataset in chosen["dataset"] for name in maps]
