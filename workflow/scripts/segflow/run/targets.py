@@ -134,6 +134,8 @@ def target_files(run: Run, step: str) -> list[str]:
         Paths that begin with Snakemake's variable ``<results>``, or with the folder for new images.
     """
     if step == "segment":
+        if not run.told_of_new_images:
+            return []
         wanted = run.config["new_images"]
         # Of images that are gone on with, something fails when all of them are done.
         last = [".complete"] if wanted["faulty"] == "go_on" else []
