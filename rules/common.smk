@@ -64,10 +64,14 @@ def minutes(base: int):
     return lambda wildcards, attempt: base * attempt
 
 
+def all_cores() -> int:
+    """Return threads for work that must be alone on its machine."""
+    return (None if on_cluster() else workflow.resource_settings.cores) or 16
+
+
 def half_of_cores() -> int:
     """Return threads for work on many cases: two such jobs, of two models say, run together."""
-    cores = None if on_cluster() else workflow.resource_settings.cores
-    return max(1, (cores or 16) // 2)
+    return max(1, all_cores() // 2)
 
 
 def on_cluster() -> bool:

@@ -23,7 +23,7 @@ if "inference_study" in config:
         conda:
             "../envs/segflow.yaml"
         # Alone, whatever the cores: jobs beside it would be measured, too.
-        threads: workflow.cores or 8
+        threads: all_cores()
         resources:
             gpu=n_gpus,
             mem_mb=mem_mb(16000),
