@@ -11,7 +11,7 @@ RULES = {
     match[1]: match[2]
     for path in sorted((ROOT / "rules").glob("*.smk"))
     for match in re.finditer(
-        r"\n *rule (\w+):\n(.*?)(?=\n\n\n|\n\nelif|\Z)", path.read_text(), re.DOTALL
+        r"\n *rule (\w+):\n(.*?)(?=\n\n\n|\n\n +rule |\n\nelif|\Z)", path.read_text(), re.DOTALL
     )
 }
 SCRIPTS = sorted(path.stem for path in (ROOT / "workflow/scripts").glob("*.py"))
