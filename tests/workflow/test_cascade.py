@@ -8,7 +8,7 @@ import pytest
 
 from project import TINY, make_project
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 # A small network and a fine grid make nnU-Net plan a low-resolution stage for small images.
 PLANNING = {"gpu_memory_gb": 0.1, "spacing_mm": [0.6, 0.6, 0.6]}
 STAGE = {

@@ -8,7 +8,7 @@ import pytest
 
 from project import MODELS, N_TEST, N_TRAINING, make_project
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 CLASSES = ["small", "large"]
 TOLD = ["trees", "regression", "told", "class_prior", "majority_class"]
 

@@ -16,7 +16,7 @@ import torch
 
 from segflow.files.content import read_json
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 WEIGHTS = [1, 3]
 
 

@@ -131,6 +131,7 @@ def label_map(path):
     return np.asarray(nibabel.load(path).dataobj)
 
 
+@pytest.mark.long
 def test_an_exported_rival_segments_the_same_everywhere(project, tmp_path):
     """As a member of the run, as an archive, and by nnU-Net's own command."""
     project.configure(models=["rival_3d"], ensembles={})
@@ -169,6 +170,7 @@ def test_an_exported_rival_segments_the_same_everywhere(project, tmp_path):
         assert (label_map(path) == label_map(own / path.name)).mean() > 0.98
 
 
+@pytest.mark.long
 def test_label_maps_of_resized_images_lie_on_the_cases_own_grids(project):
     project.configure(models=["rival_2d"], ensembles={})
     project.snakemake("predict")
