@@ -229,7 +229,7 @@ def test_the_folds_of_an_archive_are_those_that_nnunet_takes(tmp_path, others, f
     checkpoint = (tmp_path / "checkpoint.pth").read_bytes()
     more = {f"{MODEL}/fold_{fold}/checkpoint_final.pth": checkpoint for fold in others}
     archive = pack(tmp_path, checkpoint, plans={"configurations": {"2d": {}}}, **more)
-    assert install(archive, "", {}, tmp_path / "results") == folds
+    assert install(archive, "", {}, tmp_path / "results").folds == {"foreign": [folds]}
 
 
 @pytest.mark.parametrize("kind", ["dataset", "model"])
