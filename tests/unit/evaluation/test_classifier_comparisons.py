@@ -105,6 +105,7 @@ def test_one_classifier_has_nothing_to_be_compared_with(made):
     assert (len(table), list(table.columns)) == (0, COLUMNS)
 
 
+@pytest.mark.long
 def test_the_test_of_auc_holds_its_level(monkeypatch):
     """Two scores of equal AUC, correlated; 80 tables of 12 cases a class."""
     monkeypatch.setattr(bootstrap, "N_RESAMPLES", 99)
