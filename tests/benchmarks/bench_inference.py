@@ -17,6 +17,7 @@ from project import ROOT, make_project
 
 N_FOLDS, N_CASES = 5, 10
 EPOCHS = 4
+N_ROUNDS = 3
 FAST = '{"mirroring": false, "step_size": 0.75}'
 CLASSES = (3, 16)  # a CT of one organ with its lesion, and of fifteen organs
 
@@ -75,7 +76,7 @@ def bench_inference(folder: Path) -> list[dict]:
 
     rows = []
     for prediction, text in (("{}", "nnU-Net's settings"), (FAST, f"prediction: {FAST}")):
-        mine, cost = medians(3, partial(predict_ours, prediction), predict_theirs)
+        mine, cost = medians(N_ROUNDS, partial(predict_ours, prediction), predict_theirs)
         ours, usual = read(folder / "new"), read(folder / "theirs")
         equal = np.mean([(a == b).mean() for a, b in zip(ours, usual, strict=True)])
         lost = 100 * (dice(usual) - dice(ours))
