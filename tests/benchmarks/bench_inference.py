@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 import time
+import zipfile
 from functools import partial
 from pathlib import Path
 
@@ -39,10 +40,9 @@ def bench_inference(folder: Path) -> list[dict]:
     shutil.copytree(project.results / "nnUNet_results" / DATASET / name, trained)
     alone("bench_inference.make_folds", trained)
     archive = folder / "model.zip"
-    export = Cost(environment=theirs.environment)
-    options = ["-d", "4", "-o", archive, "-c", "3d_fullres", "-tr", "SegflowTrainer"]
-    options += ["-p", "bench_3d", "-f", *map(str, range(N_FOLDS))]
-    export.run(where, PROGRAMS / "nnUNetv2_export_model_to_zip", *options)
+    with zipfile.ZipFile(archive, "w") as packed:  # as nnUNetv2_export_model_to_zip lays it out
+        for path in (*trained.glob("*.json"), *trained.glob("fold_*/checkpoint_final.pth")):
+            packed.write(path, Path(DATASET, path.relative_to(trained.parent)))
     images = project.results / "nnUNet_raw" / DATASET / "imagesTs"
 
     def predict_theirs() -> Cost:
