@@ -77,9 +77,7 @@ def way_back(predictor: "nnUNetPredictor", properties: dict) -> Way:
     if (stored := stored_orientation(properties)) is not None:
         turned = reorient(turned, NNUNET_ORIENTATION, stored)
     axes = tuple(strides.index(abs(stride)) for stride in turned.strides)
-    own = [properties["spacing"][axis] for axis in plans.transpose_forward]
-    planned = list(configuration.spacing)
-    planned = planned if len(planned) == len(own) else [own[0], *planned]
+    planned, own = _spacings(predictor, properties)
     options = configuration.configuration["resampling_fn_probabilities_kwargs"]
     separately, axis = determine_do_sep_z_and_axis(options["force_separate_z"], planned, own)
     return Way(
@@ -99,17 +97,22 @@ def resampled_elsewhere(
 
     Plans from elsewhere may name another function, or other options, than nnU-Net's planners do.
     """
-    plans, configuration = predictor.plans_manager, predictor.configuration_manager
+    configuration = predictor.configuration_manager
     function = configuration.resampling_fn_probabilities
     options = configuration.configuration["resampling_fn_probabilities_kwargs"]
     usual = {"is_seg": False, "order": 1, "order_z": 0}
     if function.func is resample_data_or_seg_to_shape and usual.items() <= options.items():
         return logits
-    own = [properties["spacing"][axis] for axis in plans.transpose_forward]
-    planned = list(configuration.spacing)
-    planned = planned if len(planned) == len(own) else [own[0], *planned]
+    planned, own = _spacings(predictor, properties)
     wanted = properties["shape_after_cropping_and_before_resampling"]
     return torch.as_tensor(function(logits.float().cpu(), wanted, planned, own))
+
+
+def _spacings(predictor: "nnUNetPredictor", properties: dict) -> tuple[list[float], list[float]]:
+    """Return the spacing of the plans and that of the case (mm), along the axes of the plans."""
+    own = [properties["spacing"][axis] for axis in predictor.plans_manager.transpose_forward]
+    planned = list(predictor.configuration_manager.spacing)
+    return planned if len(planned) == len(own) else [own[0], *planned], own
 
 
 def read_levels(logits: torch.Tensor, way: Way, has_regions: bool, slices: slice) -> np.ndarray:
