@@ -10,17 +10,15 @@ from segflow.evaluation.bootstrap import mean_intervals
 SAME = 0.9999  # least share of voxels with the same label, in each case, of an exact setting
 POINTS = 100.0  # of Dice
 ROUNDING = 1e-9  # points: a loss of just what is allowed is allowed
-PROPOSALS = {
-    "fast": "the fastest that loses no more Dice than is allowed, on the mean",
-    "exact": f"the fastest that leaves {SAME:.2%} of the voxels of each case as they are",
-}
 READING = (
     "Seconds of a case go from its preprocessed image to its label map. Speed is the seconds of "
     "nnU-Net's settings over those of a setting, all cases together. Lost Dice is in points, the "
     "mean over cases, with its paired 95 % interval; equal is the share of voxels that keep their "
     "label, in the worst case. Settings on the frontier have none that is both faster and better. "
-    "What is proposed was chosen on all folds; its honest figures, in which each fold is measured "
-    "with what the other folds would have chosen, stand beside."
+    "Fast is the fastest that loses no more Dice than is allowed on the mean, exact the fastest "
+    f"that leaves {SAME:.2%} of the voxels of each case as they are. Both were chosen on all folds; "
+    "their honest figures, in which each fold is measured with what the other folds would have "
+    "chosen, stand beside."
 )
 
 
