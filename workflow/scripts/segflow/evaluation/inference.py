@@ -16,9 +16,9 @@ READING = (
     "mean over cases, with its paired 95 % interval; equal is the share of voxels that keep their "
     "label, in the worst case. Settings on the frontier have none that is both faster and better. "
     "Fast is the fastest that loses no more Dice than is allowed on the mean, exact the fastest "
-    f"that leaves {SAME:.2%} of the voxels of each case as they are. Both were chosen on all folds; "
-    "their honest figures, in which each fold is measured with what the other folds would have "
-    "chosen, stand beside."
+    f"that leaves {SAME:.2%} of the voxels of each case as they are. Both were chosen on all "
+    "folds; their honest figures, in which each fold is measured with what the other folds would "
+    "have chosen, stand beside."
 )
 
 
