@@ -43,3 +43,11 @@ def test_a_command_finds_the_library(monkeypatch, tmp_path):
     command = ["python", "-c", "import segflow, sys; print(sys.executable)"]
     found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert Path(found.stdout.strip()).parent == Path(sys.executable).parent
+
+
+def test_a_command_draws_where_a_notebook_started_it(monkeypatch):
+    monkeypatch.setenv("MPLBACKEND", "module://of_a_notebook")
+    share_environment()
+    command = ["python", "-c", "import matplotlib; print(matplotlib.get_backend())"]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "agg"

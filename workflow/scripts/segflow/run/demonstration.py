@@ -14,18 +14,7 @@ from segflow.run.status import describe_duration, measure_progress, training_fol
 # What jobs take, in parts of what most of them take: only for the share that is done.
 WEIGHTS = {"train_fold": 12.0, "predict_fold": 3.0, "preprocess_cases": 2.0}
 LEAST_SHARE = 0.05  # done before a time is told: earlier it would be a guess
-VERBS = {
-    "convert": "converting",
-    "plan": "planning",
-    "train": "training",
-    "predict": "predicting",
-    "plot": "drawing",
-    "make": "making",
-    "search": "searching",
-    "apply": "applying",
-    "evaluate": "evaluating",
-    "summarise": "summarising",
-}
+DOING = {"plan": "planning", "plot": "drawing", "split": "splitting"}
 
 
 def describe_progress(run: Run, start: Start, seconds: float) -> tuple[float, str]:
@@ -70,7 +59,8 @@ def describe_progress(run: Run, start: Start, seconds: float) -> tuple[float, st
 def _working(run: Run, job: Job) -> tuple[float, str]:
     """Return how much of a job is done and what it does."""
     verb, _, what = job.rule.partition("_")
-    said = f"{VERBS.get(verb, verb)} {what.replace('_', ' ')}, {job.about}".rstrip(", ")
+    doing = DOING.get(verb, verb.removesuffix("e") + "ing")
+    said = f"{doing} {what.replace('_', ' ')}, {job.about}".rstrip(", ")
     if job.rule != "train_fold":
         return 0.0, said
     n_epochs = run.models[job.wildcards["model"]]["training"]["epochs"]
