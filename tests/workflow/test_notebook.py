@@ -52,6 +52,7 @@ def test_every_cell_runs_and_a_session_that_ended_goes_on(tmp_path):
     }
     environment = {name: str(value) for name, value in settings.items()}
     said = run_tool(script, NOTEBOOK, environment=environment, cwd=tmp_path)
+    (tmp_path / "said.txt").write_text(said)
     assert "results in results_mine" in said  # the status after the session that ended
     for name in ("results", "results_mine"):
         assert (kept / name / "report.html").exists()
