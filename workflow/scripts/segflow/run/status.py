@@ -153,7 +153,7 @@ def show(run: Run, starts: list[Start], console: Console) -> None:
     console.print(
         f"as started on {since}: {counted(len(run.datasets), 'data set')}, "
         f"{counted(len(run.models), 'model')}, "
-        f"{counted(len(run.folds), 'fold')}; results in {results}\n",
+        f"{counted(len(run.folds), 'fold')}\nresults in {results}\n",
         soft_wrap=True,
     )
     n_trainings = sum(job.rule == "train_fold" for job in jobs)
