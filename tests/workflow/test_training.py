@@ -16,6 +16,7 @@ import trainings
 from trainings import folder_of, start, train, weights_in
 
 pytestmark = pytest.mark.slow
+STORED = Path(__file__).with_name("training_of_nnunet.json")
 PEER = """
 import random, numpy, torch
 from nnunetv2.run.run_training import get_trainer_from_args
@@ -57,6 +58,18 @@ def undisturbed(prepared, tmp_path_factory):
     project = prepared.copy(tmp_path_factory.mktemp("undisturbed") / "project")
     train(project)
     return project
+
+
+def test_a_training_gives_what_it_always_gave(undisturbed):
+    """Who changes these numbers changes results, and moves the procedure number of training."""
+    stored = json.loads(STORED.read_text())
+    table = pd.read_csv(folder_of(undisturbed) / "progress.csv")
+    found = {name: table[name].tolist() for name in ("train_loss", "val_loss", "score")}
+    found["norm"] = sum(
+        value.double().square().sum() for value in weights(undisturbed).values()
+    ).item()
+    # Processors round differently, which four epochs magnify.
+    assert found == {name: pytest.approx(stored[name], rel=1e-3) for name in found}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])

@@ -1,3 +1,4 @@
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import numpy as np
@@ -38,10 +39,14 @@ def make_image(*shape):
 @pytest.mark.parametrize(
     ("patch", "shape"), [([8, 8], (3, 12, 5)), ([8, 8, 8], (20, 4, 9)), ([4, 8, 8], (4, 17, 30))]
 )
-def test_logits_are_those_of_nnunet_to_the_last_bit(patch, shape, mirrored, n_folds):
+def test_logits_are_those_of_nnunet(monkeypatch, patch, shape, mirrored, n_folds):
+    """They are to the last bit, where sums have PyTorch's order as on a GPU."""
     predictor = make_predictor(patch, mirrored, n_folds)
     image = make_image(*shape)
     expected = predictor.predict_logits_from_preprocessed_data(torch.from_numpy(image))
+    quick = predict_logits(predictor, image)
+    assert torch.allclose(quick, expected, atol=5e-3)  # of halves
+    monkeypatch.setattr(sliding_windows, "computing", lambda *of: nullcontext())
     found = predict_logits(predictor, image)
     assert found.dtype == expected.dtype == torch.half
     assert torch.equal(found, expected)
@@ -52,6 +57,14 @@ def test_windows_that_are_seen_together_say_the_same():
     image = make_image(20, 14, 9)
     alone, together = (predict_logits(predictor, image, n_windows=n) for n in (1, 5))
     assert torch.allclose(alone, together, atol=5e-3)  # of halves
+
+
+def test_a_compiled_network_says_the_same():
+    predictor = make_predictor([8, 8, 8])
+    image = make_image(8, 8, 8)
+    expected = predict_logits(predictor, image)
+    predictor.network.compile(backend="aot_eager")
+    assert torch.allclose(predict_logits(predictor, image), expected, atol=5e-3)
 
 
 @pytest.mark.parametrize("has_regions", [False, True])

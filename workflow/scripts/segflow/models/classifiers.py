@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from segflow.models.classes import age_encoding, case_probabilities
-from segflow.models.sliding_windows import Window, mirrored_axes, padded, sliding_windows
+from segflow.models.sliding_windows import Window, computing, mirrored_axes, padded, sliding_windows
 
 if TYPE_CHECKING:
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
@@ -51,9 +51,8 @@ def tell_case(
     network = predictor.network.to(predictor.device).eval()
     if encoding := age_encoding(network):
         encoding.ages = torch.tensor([age])
-    kind = predictor.device.type
     collected = []
-    with torch.no_grad(), torch.autocast(kind, enabled=kind == "cuda"):
+    with torch.no_grad(), computing(network, predictor.device):
         for parameters in predictor.list_of_parameters:
             network.load_state_dict(parameters)
             for window, size in zip(windows, sizes, strict=True):

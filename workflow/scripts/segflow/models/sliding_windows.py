@@ -1,7 +1,8 @@
 """What a segmentation network says of a whole preprocessed case, window by window.
 
-With the settings that nnU-Net has by default the logits are those of nnU-Net's predictor, bit for
-bit. Whatever is done otherwise is asked for under the key ``prediction`` of a model.
+With the settings that nnU-Net has by default the logits are those of nnU-Net's predictor, on a GPU
+bit for bit, on a CPU but for the order of sums in 3D convolutions. Whatever is done otherwise is
+asked for under the key ``prediction`` of a model.
 """
 
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING
 import cc3d
 import numpy as np
 import torch
+
+from segflow.models.convolutions import OneDNNConvolutions
 
 if TYPE_CHECKING:
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
@@ -111,7 +114,7 @@ def _sum_windows(predictor: "nnUNetPredictor", data: torch.Tensor, n_windows: in
     for first in range(0, len(windows), n_windows):
         chosen = windows[first : first + n_windows]
         patches = torch.stack([data[window] for window in chosen]).to(predictor.device)
-        with precise(predictor.device):
+        with computing(predictor.network, predictor.device):
             predicted = _mean_of_views(predictor, patches).to(where)
         for window, one in zip(chosen, predicted, strict=True):
             logits[window] += one.mul_(gaussian)
@@ -119,9 +122,13 @@ def _sum_windows(predictor: "nnUNetPredictor", data: torch.Tensor, n_windows: in
     return logits.div_(weights)
 
 
-def precise(device: torch.device) -> AbstractContextManager:
-    """Return nnU-Net's choice of precision: float16 on CUDA, float32 elsewhere."""
-    return torch.autocast("cuda") if device.type == "cuda" else nullcontext()
+def computing(network: torch.nn.Module, device: torch.device) -> AbstractContextManager:
+    """Return how a network computes: as nnU-Net's in float16 on CUDA, in float32 elsewhere."""
+    if device.type == "cuda":
+        return torch.autocast("cuda")
+    # PyTorch's compiler chooses convolutions of its own, and knows no other way to call them.
+    compiled = network._compiled_call_impl is not None
+    return OneDNNConvolutions() if device.type == "cpu" and not compiled else nullcontext()
 
 
 def _mean_of_views(predictor: "nnUNetPredictor", patches: torch.Tensor) -> torch.Tensor:
