@@ -16,7 +16,7 @@ MAKERS = {
     **LAYOUTS,
     "adni": lambda folder: make_cohort(folder, each=5, visits=(0, 12), spacing_mm=4),
     "busi": lambda folder: copy_busi(folder, BUSI),
-    "inbreast": lambda folder: make_inbreast(folder, n_patients=8, size=(1024, 768)),
+    "inbreast": lambda folder: make_inbreast(folder, n_patients=14, size=(1024, 768)),
 }
 
 

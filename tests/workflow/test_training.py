@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import trainings
+from project import MODELS, make_project
 from trainings import folder_of, start, train, weights_in
 
 pytestmark = pytest.mark.slow
@@ -183,3 +184,21 @@ def test_the_schedule_of_nnunet_is_nnunets_own(project):
     expected = torch.load(peer / "checkpoint_final.pth", weights_only=False)["network_weights"]
     for name, value in weights(project).items():
         assert torch.equal(value, expected[name]), name
+
+
+def test_models_of_one_planner_have_data_of_their_own(tmp_path):
+    """nnU-Net's planners of residual encoders name those of the plain one, whatever the spacing."""
+    coarse = {"planner": "resenc_m", "spacing_mm": [2, 2, 2]}
+    models = {
+        "residual": {**MODELS["tiny_3d"], "planning": {"planner": "resenc_m"}},
+        "coarse": {**MODELS["tiny_3d"], "title": "Coarse", "planning": coarse},
+    }
+    project = make_project(tmp_path / "project", models, n_training=6, n_test=1)
+    parts = [f"results/hippocampus/{name}/probabilities/fold_0_test.csv" for name in models]
+    project.snakemake(*parts)
+    folder = project.results / "nnUNet_preprocessed/Dataset004_hippocampus"
+    names = {path.name for path in folder.iterdir() if path.name.endswith("3d_fullres")}
+    plain, other = sorted(names, key=len)  # and none of the plain planner
+    assert plain == "nnUNetResEncUNetMPlans_3d_fullres"
+    assert other.startswith("nnUNetResEncUNetMPlans_")
+    assert len(list(project.results.glob("hippocampus/*/fold_0/training.json"))) == 2

@@ -32,12 +32,17 @@ def plan_experiment(nnunet_name: str, plans_name: str, planning: dict[str, Any])
     options = {"plans_name": plans_name}
     if "gpu_memory_gb" in planning:
         options["gpu_memory_target_in_gb"] = planning["gpu_memory_gb"]
-    planner = planner_class(
-        nnunet_name, overwrite_target_spacing=planning.get("spacing_mm"), **options
-    )
+    if "spacing_mm" in planning:
+        # nnU-Net refuses whole numbers.
+        options["overwrite_target_spacing"] = [float(size) for size in planning["spacing_mm"]]
+    planner = planner_class(nnunet_name, **options)
     resize = planning.get("resize")
-    if resize is None:
-        return planner.plan_experiment()
-    fingerprint = planner.dataset_fingerprint
-    planner.dataset_fingerprint = resizing.resized_fingerprint(fingerprint, resize)
-    return resizing.with_size(planner.plan_experiment(), resize)
+    if resize is not None:
+        fingerprint = planner.dataset_fingerprint
+        planner.dataset_fingerprint = resizing.resized_fingerprint(fingerprint, resize)
+    plans = planner.plan_experiment()
+    for name, configuration in plans["configurations"].items():
+        if "data_identifier" in configuration:
+            # Some of nnU-Net's planners name the data of others here, whatever their options.
+            configuration["data_identifier"] = f"{plans_name}_{name}"
+    return plans if resize is None else resizing.with_size(plans, resize)
