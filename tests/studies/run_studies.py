@@ -1,10 +1,10 @@
 """Run every study in miniature, from raw files to report.
 
 Run by `make studies`, or by hand with the names of studies. Each is its own configuration
-(`config/studies`) and a small one on top: `miniature`, one of two folds (both where classifiers of
-lesions learn), and raw folders with samples where they lie beside the project, else with drawn
-files in the exact layout. What comes out stays in ``results/studies``; ``results/studies.csv`` says
-what each took.
+(`config/studies`) and a small one on top: `miniature`, one of two folds (both where something
+learns from what networks of other folds predict), and raw folders with samples where they lie
+beside the project, else with drawn files in the exact layout. What comes out stays in
+``results/studies``; ``results/studies.csv`` says what each took.
 """
 
 import csv
@@ -46,9 +46,13 @@ def run_study(name: str) -> dict[str, str | int]:
     folder = FOLDER / name
     shutil.rmtree(folder, ignore_errors=True)
     study = yaml.safe_load(STUDIES[name].read_text())
-    # Classifiers of lesions learn from those that networks of other folds predict.
-    learned = any("predictor" in one for one in study.get("feature_classifiers", {}).values())
-    folds = [0, 1] if learned else [0]
+    # Cascades and classifiers of lesions learn from what networks of other folds predict.
+    described = (
+        yaml.safe_load((ROOT / f"config/models/{model}.yaml").read_text())
+        for model in study["models"]
+    )
+    learned = [*described, *study.get("feature_classifiers", {}).values()]
+    folds = [0, 1] if any(one.keys() & {"predictor", "previous_model"} for one in learned) else [0]
     small = {"miniature": {}, "n_folds": min(2, study["n_folds"]), "folds": folds}
     study |= small | OTHERWISE.get(name, {})
     raw = make_raw_folders(study["datasets"], folder / "raw")

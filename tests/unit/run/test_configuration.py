@@ -275,6 +275,17 @@ def test_numbers_of_the_command_line_may_be_text():
         Run(configuration(folds=["two"]))
 
 
+def test_a_cascade_needs_the_predictions_of_all_folds():
+    models = {"models": ["nnunet_3d_cascade"], "n_folds": 3}
+    with pytest.raises(
+        ValueError, match=r"folds: nnunet_3d_cascade .* all 3 folds, found \[0, 2\]"
+    ):
+        Run(configuration(**models, folds=[2, 0]))
+    assert Run(configuration(**models, select={"folds": [0]})).chosen_folds("nnunet_3d_lowres") == [
+        0
+    ]
+
+
 def test_a_cascade_brings_its_first_stage():
     run = Run(configuration(models=["nnunet_3d_cascade"]))
     assert list(run.models) == ["nnunet_3d_cascade", "nnunet_3d_lowres"]

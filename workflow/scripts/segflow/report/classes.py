@@ -93,7 +93,7 @@ def class_overview(
             own = ours[ours["predictor"] == predictor]
             if len(own):
                 cells = {_heading(row): _cell(row) for row in own.itertuples()}
-                rows.append({"predictor": titles[predictor], "cases": own["n"].max()} | cells)
+                rows.append({"predictor": titles[predictor], "cases": int(own["n"].max())} | cells)
                 kinds.append("")
         headings = [name for name in dict.fromkeys(key for row in rows for key in row)]
         theirs = part[part["published"].notna()]

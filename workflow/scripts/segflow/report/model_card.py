@@ -126,7 +126,7 @@ def _numbers(summary: pd.DataFrame | None, classes: pd.DataFrame | None) -> str:
                 SPLITS[row.split],
                 row.label,
                 row.metric,
-                str(row.n),
+                f"{row.n:.0f}",
                 f"{row.mean:.3g}",
                 _interval(row.ci_low, row.ci_high),
                 f"{row.median:.3g}",
@@ -142,7 +142,7 @@ def _numbers(summary: pd.DataFrame | None, classes: pd.DataFrame | None) -> str:
                 SPLITS[row["split"]],
                 row["class"],
                 row["metric"],
-                str(row["n"]),
+                f"{row['n']:.0f}",
                 f"{row['value']:.3g}",
                 _interval(row["low"], row["high"]),
             ]

@@ -197,6 +197,12 @@ class Run:
                 f"{where} {previous!r} has fold: all, so it predicts no training cases; a model "
                 "that is cross-validated does"
             )
+        if self.starts_from_previous(name) and len(self.folds) < self.n_folds:
+            raise ValueError(
+                f"configuration: folds: {name} learns from what {previous} predicts of all cases; "
+                f"it needs all {self.n_folds} folds, found {self.folds}; select.folds chooses some "
+                "of them for a start"
+            )
 
     def _check_region(self, name: str, model: dict) -> None:
         """Check that it can be told where a network looks in prediction."""
