@@ -277,9 +277,7 @@ def test_numbers_of_the_command_line_may_be_text():
 
 def test_a_cascade_needs_the_predictions_of_all_folds():
     models = {"models": ["nnunet_3d_cascade"], "n_folds": 3}
-    with pytest.raises(
-        ValueError, match=r"folds: nnunet_3d_cascade .* all 3 folds, found \[0, 2\]"
-    ):
+    with pytest.raises(ValueError, match=r"folds: nnunet_3d_cascade .* all 3 folds, found"):
         Run(configuration(**models, folds=[2, 0]))
     assert Run(configuration(**models, select={"folds": [0]})).chosen_folds("nnunet_3d_lowres") == [
         0
