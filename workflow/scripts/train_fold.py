@@ -10,6 +10,7 @@ import torch
 from segflow.files.cases import ages_of, read_cases
 from segflow.files.content import read_own_json, setting_damage_aside, write_json
 from segflow.files.manifests import read_finished
+from segflow.files.words import counted
 from segflow.jobs.devices import choose_device, may_lease
 from segflow.jobs.folder_leases import held
 from segflow.jobs.interruption import Interrupted
@@ -73,6 +74,11 @@ def _train(options: argparse.Namespace, plans: dict, fold: dict, folder: Path) -
     previous = {}
     if options.previous:
         previous = read_finished(options.previous, data / f"{plans['plans_name']}_previous", cases)
+        if missing := sorted(cases - previous.keys()):
+            raise ValueError(
+                f"{options.previous}: no segmentation of {counted(len(missing), 'case')} of fold "
+                f"{options.fold}, of {missing[0]!r} first; a cascade learns from those of all cases"
+            )
     classes, ages = None, None
     if options.cases:
         known = read_cases(options.cases)

@@ -197,11 +197,11 @@ class Run:
                 f"{where} {previous!r} has fold: all, so it predicts no training cases; a model "
                 "that is cross-validated does"
             )
-        if self.starts_from_previous(name) and len(self.folds) < self.n_folds:
+        if self.starts_from_previous(name) and (self.n_folds < 2 or len(self.folds) < self.n_folds):
             raise ValueError(
                 f"configuration: folds: {name} learns from what {previous} predicts of all cases; "
-                f"it needs all {self.n_folds} folds, found {self.folds}; select.folds chooses some "
-                "of them for a start"
+                f"it needs all folds, two or more, found {self.folds} of {self.n_folds}; "
+                "select.folds chooses some of them for a start"
             )
 
     def _check_region(self, name: str, model: dict) -> None:
