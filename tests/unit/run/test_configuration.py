@@ -276,12 +276,13 @@ def test_numbers_of_the_command_line_may_be_text():
 
 
 def test_a_cascade_needs_the_predictions_of_all_folds():
-    models = {"models": ["nnunet_3d_cascade"], "n_folds": 3}
-    with pytest.raises(ValueError, match=r"folds: nnunet_3d_cascade .* all 3 folds, found"):
-        Run(configuration(**models, folds=[2, 0]))
-    assert Run(configuration(**models, select={"folds": [0]})).chosen_folds("nnunet_3d_lowres") == [
-        0
-    ]
+    asked = {"models": ["nnunet_3d_cascade"], "n_folds": 3}
+    with pytest.raises(ValueError, match=r"folds: nnunet_3d_cascade .* found \[0, 2\] of 3;"):
+        Run(configuration(**asked, folds=[2, 0]))
+    with pytest.raises(ValueError, match=r"folds: nnunet_3d_cascade .* found \[0\] of 1;"):
+        Run(configuration(**{**asked, "n_folds": 1}))
+    run = Run(configuration(**asked, select={"folds": [0]}))
+    assert run.chosen_folds("nnunet_3d_lowres") == [0]
 
 
 def test_a_cascade_brings_its_first_stage():
