@@ -17,7 +17,7 @@ from large_case import LARGE, read_case
 from project import ROOT, make_project
 
 N_FOLDS, N_CASES = 5, 10
-EPOCHS = 4
+EPOCHS = 12
 N_ROUNDS = 3
 FEATURES = (8, 32)  # of the first layer: those of the demonstration, and nnU-Net's own
 SETTINGS = {
@@ -38,7 +38,7 @@ def _predict(folder: Path, features: int) -> list[dict]:
     from segflow.predictors.inference_study import mean_dice
 
     model = yaml.safe_load((ROOT / "config/models/unet_3d_quick.yaml").read_text())
-    model["training"]["epochs"] = EPOCHS
+    model["training"] |= {"epochs": EPOCHS, "augmentation": "nnunet"}  # mirrored, too
     model["overrides"]["base_features"] = features
     project = make_project(folder / "ours", {"bench_3d": model}, 40, N_CASES, N_FOLDS)
     project.configure(select={"folds": [0]})
