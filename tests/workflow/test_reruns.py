@@ -75,7 +75,7 @@ def test_another_wording_of_logs_evaluates_no_case_again(project):
 
 
 def test_a_changed_plot_style_redraws_only(project):
-    path = project.folder / "workflow/scripts/segflow/report/figures.py"
+    path = project.folder / "workflow/scripts/segflow/report/drawing.py"
     path.write_text(path.read_text().replace('"font.size": 10', '"font.size": 11'))
     training = {"plot_training", "plot_learning_curves"}
     cases = {"plot_cases", "plot_case_comparison"}

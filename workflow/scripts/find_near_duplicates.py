@@ -16,7 +16,8 @@ from segflow.files.content import file_sha256, write_json
 from segflow.images.raw_files import read_volume
 from segflow.jobs.logs import logged
 from segflow.jobs.workers import map_cases
-from segflow.report.figures import draw_pairs, save
+from segflow.report.case_figures import draw_pairs
+from segflow.report.drawing import save
 
 N_SHOWN = 12
 

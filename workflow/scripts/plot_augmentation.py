@@ -9,7 +9,8 @@ from segflow.files.content import read_own_json
 from segflow.jobs.logs import logged
 from segflow.models.nnunet import use_folders
 from segflow.models.training_patches import draw_training_patches
-from segflow.report.figures import draw_steps, save
+from segflow.report.case_figures import draw_steps
+from segflow.report.drawing import save
 
 N_PATCHES = 6
 

@@ -8,7 +8,8 @@ from PIL import Image
 from segflow.datasets.normalisation import COLUMNS
 from segflow.files.cases import read_rows
 from segflow.jobs.logs import logged
-from segflow.report.figures import draw_brains, save
+from segflow.report.brain_figures import draw_brains
+from segflow.report.drawing import save
 
 N_SHOWN = 24
 

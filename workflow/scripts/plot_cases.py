@@ -6,7 +6,8 @@ from segflow.evaluation.summaries import read_metrics
 from segflow.files.labels import blank_ignored
 from segflow.images.nifti import SUFFIX, read_image, read_labels
 from segflow.jobs.logs import logged
-from segflow.report.figures import Panel, draw_cases, draw_message, save
+from segflow.report.case_figures import Panel, draw_cases
+from segflow.report.drawing import draw_message, save
 from segflow.report.first_cases import three_cases
 
 

@@ -11,7 +11,7 @@ from segflow.report.class_figures import (
     draw_curves,
     draw_true_class,
 )
-from segflow.report.figures import draw_message, save
+from segflow.report.drawing import draw_message, save
 
 
 def main(

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from segflow.files.frames import read_frame
 from segflow.jobs.logs import logged
-from segflow.report.figures import draw_comparisons, draw_message, save
+from segflow.report.drawing import draw_message, save
+from segflow.report.metric_figures import draw_comparisons
 
 
 def main(table: Path, titles: dict[str, str], figure: Path) -> None:

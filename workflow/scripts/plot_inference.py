@@ -4,7 +4,8 @@ from pathlib import Path
 
 from segflow.files.frames import read_frame
 from segflow.jobs.logs import logged
-from segflow.report.figures import draw_inference, save
+from segflow.report.drawing import save
+from segflow.report.model_figures import draw_inference
 
 
 def main(table: Path, titles: dict[str, str], figure: Path) -> None:

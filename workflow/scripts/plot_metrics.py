@@ -5,7 +5,8 @@ from pathlib import Path
 from segflow.evaluation.summaries import read_metrics
 from segflow.files.frames import read_frame
 from segflow.jobs.logs import logged
-from segflow.report.figures import draw_agreement, draw_metrics, save
+from segflow.report.drawing import save
+from segflow.report.metric_figures import draw_agreement, draw_metrics
 
 
 def main(

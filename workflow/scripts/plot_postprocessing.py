@@ -8,7 +8,8 @@ from pathlib import Path
 from segflow.files.content import read_own_json
 from segflow.files.frames import read_frame
 from segflow.jobs.logs import logged
-from segflow.report.figures import draw_postprocessing, save
+from segflow.report.drawing import save
+from segflow.report.postprocessing_figures import draw_postprocessing
 
 
 def main(choice: Path, components: Path, title: str, figure: Path) -> None:

@@ -8,7 +8,8 @@ from segflow.files.cases import Case, read_cases
 from segflow.images.mammography import Chain, prepare
 from segflow.images.raw_files import read_label_map, read_volume
 from segflow.jobs.logs import logged
-from segflow.report.figures import draw_steps, save
+from segflow.report.case_figures import draw_steps
+from segflow.report.drawing import save
 
 N_SHOWN = 4
 

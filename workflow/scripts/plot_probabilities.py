@@ -4,7 +4,8 @@ from pathlib import Path
 
 from segflow.files.frames import read_frame
 from segflow.jobs.logs import logged
-from segflow.report.figures import draw_froc, draw_message, draw_reliability, save
+from segflow.report.drawing import draw_message, save
+from segflow.report.metric_figures import draw_froc, draw_reliability
 
 
 def main(tables: dict[str, Path], titles: dict[str, str], output: dict[str, Path]) -> None:

@@ -7,7 +7,8 @@ from segflow.images.brains import load_template_on, place_in_template
 from segflow.images.nifti import read_image
 from segflow.jobs.logs import logged
 from segflow.models.saliency_files import COLUMNS, METHODS, map_file
-from segflow.report.figures import draw_message, draw_saliency, find_centre, save
+from segflow.report.brain_figures import draw_saliency, find_centre
+from segflow.report.drawing import draw_message, save
 
 
 def main(table: Path, folder: Path, classes: list[str], title: str, figure: Path) -> None:

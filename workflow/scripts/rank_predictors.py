@@ -7,7 +7,8 @@ from segflow.evaluation.summaries import KEYS
 from segflow.files.content import replacing
 from segflow.files.frames import read_frame
 from segflow.jobs.logs import logged
-from segflow.report.figures import draw_message, draw_ranking, save
+from segflow.report.drawing import draw_message, save
+from segflow.report.metric_figures import draw_ranking
 
 
 def main(summaries: dict[str, Path], titles: dict[str, str], table: Path, figure: Path) -> None:

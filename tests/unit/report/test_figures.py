@@ -5,17 +5,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from segflow.report.figures import (
-    Panel,
-    draw_cases,
-    draw_froc,
-    draw_learning_curves,
-    draw_message,
-    draw_metrics,
-    draw_reliability,
-    draw_training,
-    save,
-)
+from segflow.report.case_figures import Panel, draw_cases
+from segflow.report.drawing import draw_message, save
+from segflow.report.metric_figures import draw_froc, draw_metrics, draw_reliability
+from segflow.report.model_figures import draw_learning_curves, draw_training
 
 LABELS = {"background": 0, "a": 1, "b": 2}
 

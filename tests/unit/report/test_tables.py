@@ -19,7 +19,7 @@ from segflow.evaluation.detection import (
 from segflow.evaluation.metrics import METRICS, VOLUMES
 from segflow.evaluation.summaries import arrange, summarise
 from segflow.files.cases import write_cases
-from segflow.report.figures import MAX_PAIRS, draw_agreement, draw_comparisons
+from segflow.report.metric_figures import MAX_PAIRS, draw_agreement, draw_comparisons
 from segflow.report.tables import (
     agreed,
     bands,

@@ -12,7 +12,7 @@ from plot_saliency import main as plot
 from segflow.files.content import write_json
 from segflow.images.brains import cut_grid, load_template, load_template_on, place_in_template
 from segflow.images.nifti import Grid, read_image, write_image
-from segflow.report.figures import find_centre
+from segflow.report.brain_figures import find_centre
 
 CLASSES = ["CN", "AD"]
 NAME = "Dataset022_adni"

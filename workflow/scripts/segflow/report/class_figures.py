@@ -16,13 +16,7 @@ from segflow.evaluation.classification import (
     roc_band,
 )
 from segflow.predictors.classification import Classified
-from segflow.report.figures import (
-    NAME_WIDTH,
-    SPLIT_TITLES,
-    STYLE,
-    cycle_colours,
-    draw_panels,
-)
+from segflow.report.drawing import NAME_WIDTH, SPLIT_TITLES, STYLE, cycle_colours, draw_panels
 
 ROC, PRECISION_RECALL = "ROC", "precision and recall"
 Found = dict[str, dict[str, Classified]]  # by split and title of the classifier
