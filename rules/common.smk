@@ -10,9 +10,10 @@ from segflow.files.labels import foreground
 from segflow.files.code import code_key, module_key, procedure, procedures
 from segflow.jobs.devices import count_gpus
 from segflow.jobs.environment import share_environment
+from segflow.predictors.baselines import BASELINES
 from segflow.report.data_dictionary import dictionary_key
 from segflow.report.page_folder import page_key
-from segflow.run.configuration import BASELINES, Run, lasting
+from segflow.run.configuration import Run, lasting
 from segflow.run.locks import enter_run
 from segflow.run.recorder import (
     check_module,

@@ -11,7 +11,7 @@ from segflow.jobs.logs import logged
 from segflow.predictors.baselines import class_prior, majority_class
 from segflow.predictors.classification import write_fold
 
-BASELINES = {"class_prior": class_prior, "majority_class": majority_class}
+PREDICTED_BY = {"class_prior": class_prior, "majority_class": majority_class}
 
 
 def main(
@@ -20,7 +20,7 @@ def main(
     """Write the probabilities by a `baseline`, from the training cases of a `fold` alone."""
     known, divided = read_cases(cases), read_own_json(splits)[fold]
     label_of = {case.case: case.class_label for case in known}
-    found = BASELINES[baseline]([label_of[case] for case in divided["train"]], classes)
+    found = PREDICTED_BY[baseline]([label_of[case] for case in divided["train"]], classes)
     tested = [case.case for case in known if case.split == "test"]
     write_fold(table, dict.fromkeys(divided["val"] if split == "val" else tested, found), classes)
 

@@ -2,6 +2,9 @@
 
 import numpy as np
 
+# Their titles, by name; every table of classifiers has them.
+BASELINES = {"class_prior": "Class prior", "majority_class": "Majority class"}
+
 
 def class_prior(labels: list[str], classes: list[str]) -> np.ndarray:
     """Return the share of each class among training cases.

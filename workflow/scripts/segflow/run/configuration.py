@@ -1,7 +1,6 @@
 """What one configuration asks for: read, checked against its schema, and cross-checked."""
 
 import importlib
-import math
 from collections.abc import Iterable
 from functools import cached_property
 from itertools import combinations
@@ -11,7 +10,6 @@ from typing import Any
 from segflow.files.content import content_key
 from segflow.files.labels import Labels, foreground, foreground_values, label_values
 from segflow.files.manifests import CLASSIFIED, MEASURED, SEGMENTED
-from segflow.files.words import counted
 from segflow.models.folds import ALL_CASES
 from segflow.models.model_plans import PLANNED
 from segflow.models.planners import PLANNERS, normalisation
@@ -21,7 +19,9 @@ from segflow.models.prediction_settings import (
     REFERENCE,
     USUAL_TRIALS,
 )
+from segflow.predictors.baselines import BASELINES
 from segflow.predictors.export_format import read_description
+from segflow.run.cross_checks import check_downloads, check_run, chosen
 from segflow.run.descriptions import (
     check_dataset,
     description_names,
@@ -38,9 +38,6 @@ EVALUATION_KEYS = (  # of data sets
 
 # Of data sets: nothing that is computed depends on them.
 WORDS = ("title", "source", "license", "citation", "raw", "label_codes")
-
-# Predictors of classes that look at no image; every table of classifiers has them.
-BASELINES = {"class_prior": "Class prior", "majority_class": "Majority class"}
 
 LEAKING = "on a split that leaks"  # in titles
 
@@ -71,8 +68,8 @@ class Run:
         self.config = check(config, "config", "configuration")
         self.datasets = _described("dataset", config["datasets"], "datasets")
         for key in ("raw_folders", "raw_downloads", "splits", "published_splits"):
-            _chosen(list(config[key]), self.datasets, key)
-        self._check_downloads()
+            chosen(list(config[key]), self.datasets, key)
+        check_downloads(self)
         for name in self.datasets:
             self._describe(name)
         self.published = load_published(self.datasets)
@@ -88,21 +85,9 @@ class Run:
         self.models = models
         self.n_folds: int = config["n_folds"]
         self.folds: list[int] = sorted(config["folds"]) or list(range(self.n_folds))
-        self._check_folds(self.folds, "folds")
-        self._check_models()
-        self._check_ensembles()
-        self._check_feature_classifiers()
-        self._check_selection()
-        self._check_postprocessing()
-        self._check_inference_study()
         if "saliency" in config and "miniature" in config:
             config["saliency"] = explained_in_miniature(config["saliency"])
-        if "saliency" in config and not any(map(self.explained, self.datasets)):
-            raise ValueError(
-                "configuration: saliency: there is nothing to explain; needed are a data set with "
-                "task: classification and a model with the key classifier, cross-validated and "
-                "without previous_model"
-            )
+        check_run(self)
 
     def _describe(self, name: str) -> None:
         """Take from the raw folder what the description of a data set leaves out."""
@@ -124,234 +109,9 @@ class Run:
                 f"{where}: has no labels, so there is nothing to segment; leave `models` empty"
             )
 
-    def _check_downloads(self) -> None:
-        """Check that only raw folders of ADNI are to be made of downloads, which are there."""
-        for name, wanted in self.config["raw_downloads"].items():
-            where = f"configuration: raw_downloads.{name}"
-            converter = self.datasets[name]["converter"]
-            if converter != "adni" or not self.is_cohort(name):
-                raise ValueError(
-                    f"{where}: only ADNI is converted, and only with task: classification; {name} "
-                    f"has {converter!r}"
-                )
-            for key, folder in wanted.items():
-                if not Path(folder).is_dir():
-                    raise FileNotFoundError(f"{where}.{key}: {folder}: no such folder")
-
-    def _check_folds(self, folds: list[int], key: str) -> None:
-        for fold in folds:
-            if fold not in range(self.n_folds):
-                raise ValueError(
-                    f"configuration: {key}: fold {fold} does not exist; n_folds is {self.n_folds}: "
-                    f"0 to {self.n_folds - 1}"
-                )
-
-    def _check_models(self) -> None:
-        for name, model in self.models.items():
-            self._check_previous(name, model)
-            self._check_gpus(name, model)
-            self._check_region(name, model)
-            if self.learns_classes(name):
-                self._check_classes(name)
-            axes = 2 if model["configuration"] == "2d" else 3
-            if len(patch := model["overrides"].get("patch_size", [1] * axes)) != axes:
-                raise ValueError(
-                    f"config/models/{name}.yaml: overrides.patch_size: {model['configuration']} "
-                    f"has {axes} axes, found {patch}"
-                )
-        if self.segmenting and all("fold" in self.models[name] for name in self.segmenting):
-            raise ValueError(
-                f"configuration: models: {', '.join(self.segmenting)} have fold: all, so none has "
-                "validation cases, on which the best predictor is chosen; add a model that is "
-                "cross-validated"
-            )
-
-    def _check_previous(self, name: str, model: dict) -> None:
-        """Check the model whose segmentations another one looks at: a cascade, or a classifier."""
-        where = f"config/models/{name}.yaml: previous_model"
-        previous = model.get("previous_model")
-        is_cascade = model["configuration"] == CASCADE
-        if is_cascade and (previous is None or self.tells_only_classes(name)):
-            raise ValueError(
-                f"{where}: the configuration 3d_cascade_fullres needs one, and a network that "
-                f"segments; found {previous!r} and {model['network']['name']}"
-            )
-        if previous is None:
-            return
-        region = model["prediction"]["region"]
-        if not is_cascade and not self.tells_only_classes(name) and region != "previous":
-            raise ValueError(
-                f"{where} goes with the configuration 3d_cascade_fullres, with a classifier, or "
-                f"with prediction.region: previous; found {previous!r}, {model['configuration']!r} "
-                f"and {region!r}"
-            )
-        if is_cascade and self.models[previous]["configuration"] != "3d_lowres":
-            raise ValueError(
-                f"{where} {previous!r} must have the configuration 3d_lowres, found "
-                f"{self.models[previous]['configuration']!r}"
-            )
-        if self.tells_only_classes(previous):
-            raise ValueError(f"{where} {previous!r} segments nothing; allowed are models that do")
-        if "fold" in self.models[previous]:
-            raise ValueError(
-                f"{where} {previous!r} has fold: all, so it predicts no training cases; a model "
-                "that is cross-validated does"
-            )
-        if self.starts_from_previous(name) and (self.n_folds < 2 or len(self.folds) < self.n_folds):
-            raise ValueError(
-                f"configuration: folds: {name} learns from what {previous} predicts of all cases; "
-                f"it needs all folds, two or more, found {self.folds} of {self.n_folds}; "
-                "select.folds chooses some of them for a start"
-            )
-
-    def _check_region(self, name: str, model: dict) -> None:
-        """Check that it can be told where a network looks in prediction."""
-        region = model["prediction"]["region"]
-        where = f"config/models/{name}.yaml: prediction.region is {region}"
-        if region == "previous" and "previous_model" not in model:
-            raise ValueError(f"{where}, but no previous_model says where to look")
-        if region != "whole" and self.tells_only_classes(name):
-            raise ValueError(f"{where}; a classifier looks at windows, see classifier.windows")
-        for dataset in self.datasets if region == "body" else ():
-            channels = self.datasets[dataset]["channels"]
-            if normalisation(channels[0]) != normalisation("CT"):
-                raise ValueError(
-                    f"{where}, which is found in CT; the first channel of {dataset} is "
-                    f"{channels[0]}"
-                )
-
     def starts_from_previous(self, model: str) -> bool:
         """Say whether a training needs the segmentations of another model: a cascade's does."""
         return self.models[model]["configuration"] == CASCADE
-
-    def _check_classes(self, name: str) -> None:
-        """Check that every data set has classes, and the structure that a model looks at."""
-        key = "classifier" if self.tells_only_classes(name) else "head"
-        for dataset, described in self.datasets.items():
-            if len(described.get("classes", [])) < 2:
-                raise ValueError(
-                    f"config/models/{name}.yaml: a {key} needs two classes or more, but "
-                    f"config/datasets/{dataset}.yaml has {described.get('classes', 'none')}"
-                )
-            known = list(foreground(described["labels"]))
-            for label in self.models[name][key].get("structure", []):
-                if label not in known:
-                    raise ValueError(
-                        f"config/models/{name}.yaml: {key}.structure: {dataset} has no label "
-                        f"{label!r}; known: {', '.join(known)}"
-                    )
-
-    def _check_gpus(self, name: str, model: dict) -> None:
-        """Check that a training on several GPUs can be; its plans may refuse it later."""
-        n_gpus, device = model["n_gpus"], self.config["device"]
-        where = f"config/models/{name}.yaml: n_gpus is {n_gpus}"
-        if n_gpus > 1 and device not in ("auto", "cuda"):
-            raise ValueError(f"{where}, but device is {device!r}; several need cuda or auto")
-        if n_gpus > 1 and model["gpu_share"] > 1:
-            raise ValueError(f"{where} and gpu_share {model['gpu_share']}; one of them must be 1")
-        if n_gpus > model["overrides"].get("batch_size", n_gpus):
-            raise ValueError(
-                f"{where}, but overrides.batch_size is {model['overrides']['batch_size']}; each "
-                "GPU needs a patch of the batch"
-            )
-
-    def _check_ensembles(self) -> None:
-        known = self.models | self.config["feature_classifiers"]
-        for name, ensemble in self.config["ensembles"].items():
-            where = f"configuration: ensembles.{name}"
-            if name in self.models:
-                raise ValueError(f"{where}: the name is taken by a model")
-            members = ensemble["members"]
-            _chosen(members, known, f"ensembles.{name}.members")
-            weights = ensemble.get("weights", [1] * len(members))
-            if len(weights) != len(members):
-                raise ValueError(
-                    f"{where}: {counted(len(members), 'member')}, but "
-                    f"{counted(len(weights), 'weight')}"
-                )
-            if not all(map(math.isfinite, weights)):
-                raise ValueError(f"{where}.weights: must be finite numbers, found {weights}")
-            telling = [member for member in members if self._tells_classes(member)]
-            if sum(member in self.segmenting for member in members) < 2 > len(telling):
-                raise ValueError(
-                    f"{where}.members: {', '.join(members)} have neither label maps nor classes to "
-                    "average; two members that have the same are needed"
-                )
-
-    def _check_feature_classifiers(self) -> None:
-        for name, wanted in self.config["feature_classifiers"].items():
-            where = f"configuration: feature_classifiers.{name}"
-            if name in self.predictors or name in self.config["ensembles"]:
-                raise ValueError(f"{where}: the name is taken by a model or an ensemble")
-            if wanted["features"] == "regions":
-                self._check_regions(where, wanted)
-                continue
-            if "predictor" not in wanted:
-                raise ValueError(f"{where}.predictor: is required, its lesions are measured")
-            predictor = wanted["predictor"]
-            _chosen([predictor], self.predictors, f"feature_classifiers.{name}.predictor")
-            if self.splits_of(predictor) == ["test"]:
-                raise ValueError(
-                    f"{where}.predictor: {predictor} predicts no training cases, whose lesions the "
-                    "classifier learns from; allowed are predictors that are cross-validated"
-                )
-            if len(self.folds) < 2:
-                raise ValueError(
-                    f"{where}: needs two folds or more, found {self.folds}: it learns from lesions "
-                    "as networks of other folds predict them"
-                )
-            classified = [name for name in self.datasets if self.has_classes(name)]
-            if not classified:
-                raise ValueError(
-                    f"{where}: needs two classes or more, under the key classes in one of "
-                    f"{', '.join(f'config/datasets/{name}.yaml' for name in self.datasets)}"
-                )
-            for dataset in classified:
-                if "lesions" not in self.datasets[dataset]:
-                    raise ValueError(
-                        f"{where}: needs the key lesions in config/datasets/{dataset}.yaml, which "
-                        "says what to measure features of"
-                    )
-        for name in BASELINES if self.classifiers else ():
-            if name in {*self.predictors, *self.config["feature_classifiers"]}:
-                raise ValueError(
-                    f"configuration: the name {name!r} is taken by a baseline, which every table "
-                    "of classifiers has; choose another"
-                )
-
-    def _check_regions(self, where: str, wanted: dict) -> None:
-        """Check a classifier of regions of the brain, which no predictor has to find."""
-        if "predictor" in wanted:
-            raise ValueError(f"{where}.predictor: goes with features: lesions")
-        for dataset in filter(self.has_classes, self.datasets):
-            if not self.is_cohort(dataset):
-                raise ValueError(
-                    f"{where}.features: regions need task: classification in "
-                    f"config/datasets/{dataset}.yaml"
-                )
-
-    def _check_inference_study(self) -> None:
-        """Check models and settings of a study of inference."""
-        if "inference_study" not in self.config:
-            return
-        wanted = self.config["inference_study"]
-        where = "configuration: inference_study"
-        _chosen(wanted["models"], dict.fromkeys(self.segmenting), "inference_study.models")
-        for name in wanted["models"]:
-            if "fold" in self.models[name]:
-                raise ValueError(
-                    f"{where}.models: {name} has fold: all, so it has no validation cases; allowed "
-                    "are models that are cross-validated"
-                )
-        if REFERENCE in wanted["settings"]:
-            raise ValueError(
-                f"{where}.settings: the name {REFERENCE!r} is taken by nnU-Net's own settings"
-            )
-        for name in self.studied_models:
-            for setting, prediction in self.settings_to_try(name).items():
-                tried = {key: self.models[name][key] for key in ("title", "configuration")}
-                check(tried | {"prediction": prediction}, "model", f"{where}.settings.{setting}")
-                self._check_region(name, self.models[name] | {"prediction": prediction})
 
     @property
     def studied_models(self) -> list[str]:
@@ -367,69 +127,6 @@ class Run:
         wanted = self.config["inference_study"]["settings"] or USUAL_TRIALS
         found = {REFERENCE: usual} | {name: usual | changes for name, changes in wanted.items()}
         return found if own in found.values() else found | {"configured": own}
-
-    def _check_selection(self) -> None:
-        select = self.config["select"]
-        _chosen(select["datasets"], self.datasets, "select.datasets")
-        _chosen(select["models"], self.predictors | self.classifiers, "select.models")
-        self._check_folds(select["folds"], "select.folds")
-        metric = self.config["selection"]["metric"]
-        needed = {"nsd": "surface_tolerance_mm", "lesion_f1": "lesions"}.get(metric)
-        for name, dataset in self.datasets.items():
-            if needed and needed not in dataset:
-                raise ValueError(
-                    f"configuration: selection.metric: {metric} needs the key {needed} in "
-                    f"config/datasets/{name}.yaml"
-                )
-        if "new_images" in self.config:
-            self._check_new_images(self.config["new_images"])
-
-    def _check_new_images(self, wanted: dict) -> None:
-        ours, theirs = {"dataset", "predictor"}, {"archive", "configuration"}
-        if Path(wanted["output"]).resolve() == Path(wanted["folder"]).resolve():
-            raise ValueError(
-                f"configuration: new_images.output: {wanted['output']} is the folder of the "
-                "images, whose files the segmentations would replace; allowed is any other, also "
-                "inside it"
-            )
-        tried = {"title": "new images", "configuration": "3d_fullres"}
-        where = "configuration: new_images"
-        check(tried | {"prediction": {**wanted["prediction"]}}, "model", where)
-        if unfit := sorted({"checkpoint"} & wanted["prediction"].keys()):
-            raise ValueError(f"{where}.prediction: {unfit[0]} is a matter of the model")
-        if wanted["prediction"].get("region") == "previous":
-            raise ValueError(
-                f"{where}.prediction.region: previous goes with the key previous_model of a model"
-            )
-        if "archive" in wanted:
-            if mixed := sorted(ours & wanted.keys()):
-                raise ValueError(
-                    f"configuration: new_images: an archive comes without {' and '.join(mixed)}"
-                )
-            if not Path(wanted["archive"]).is_file():
-                raise FileNotFoundError(
-                    f"configuration: new_images.archive: {wanted['archive']}: no such file"
-                )
-            return
-        if missing := sorted(ours - wanted.keys()):
-            raise ValueError(
-                f"configuration: new_images: {' and '.join(missing)} missing; allowed are dataset "
-                "and predictor of this run, or the archive of a model from elsewhere"
-            )
-        if mixed := sorted(theirs & wanted.keys()):
-            raise ValueError(f"configuration: new_images.{mixed[0]} goes with an archive only")
-        _chosen([wanted["dataset"]], self.datasets, "new_images.dataset")
-        told = {name: models for name, models in self.networks.items() if self._by_networks(name)}
-        _chosen([wanted["predictor"]], self.predictors | told, "new_images.predictor")
-
-    def _check_postprocessing(self) -> None:
-        objective = self.config["postprocessing"]["objective"]
-        for name, dataset in self.datasets.items():
-            if objective != "dice" and "lesions" not in dataset:
-                raise ValueError(
-                    f"configuration: postprocessing.objective: {objective} needs the key lesions "
-                    f"in config/datasets/{name}.yaml"
-                )
 
     def learns_classes(self, model: str) -> bool:
         """Say whether a model learns the classes of cases: it has a head, or does nothing else."""
@@ -488,11 +185,11 @@ class Run:
         weights = ensemble.get("weights", [1.0] * len(ensemble["members"]))
         return dict(zip(ensemble["members"], map(float, weights), strict=True))
 
-    def _by_networks(self, predictor: str) -> bool:
+    def told_by_networks(self, predictor: str) -> bool:
         """Say whether networks alone say what a predictor says."""
         return self.classifiers.get(predictor, {}).keys() <= self.models.keys()
 
-    def _tells_classes(self, member: str) -> bool:
+    def tells_classes(self, member: str) -> bool:
         """Say whether a model or a feature classifier tells the classes of cases."""
         return member in self.config["feature_classifiers"] or self.learns_classes(member)
 
@@ -504,11 +201,11 @@ class Run:
         classes, and, where there is any of these, the baselines.
         """
         members = [*self.models, *self.config["feature_classifiers"]]
-        found = {name: {name: 1.0} for name in members if self._tells_classes(name)}
+        found = {name: {name: 1.0} for name in members if self.tells_classes(name)}
         ensembles = {name: self._weights(one) for name, one in self.config["ensembles"].items()}
         for name, weights in {**self.predictors, **ensembles}.items():
             telling = {
-                member: weight for member, weight in weights.items() if self._tells_classes(member)
+                member: weight for member, weight in weights.items() if self.tells_classes(member)
             }
             if telling:
                 found.setdefault(name, telling)
@@ -546,12 +243,12 @@ class Run:
     def exportable(self) -> list[str]:
         """The predictors of which networks say all that an export can: label maps or classes."""
         return [
-            name for name in self.networks if name in self.predictors or self._by_networks(name)
+            name for name in self.networks if name in self.predictors or self.told_by_networks(name)
         ]
 
     def classes_by_networks(self, dataset: str, predictor: str) -> list[str]:
         """Return the classes that the networks of a predictor tell, if nothing else does."""
-        told = predictor in self.classifiers and self._by_networks(predictor)
+        told = predictor in self.classifiers and self.told_by_networks(predictor)
         return self.datasets[dataset]["classes"] if told else []
 
     def summaries(self, dataset: str) -> list[str]:
@@ -803,14 +500,5 @@ def _read_text(config: dict) -> None:
 
 def _described(kind: str, names: list[str], key: str) -> dict[str, dict]:
     """Return the named descriptions; what is wrong in others stops only the runs that use them."""
-    _chosen(names, dict.fromkeys(description_names(kind)), key)
+    chosen(names, dict.fromkeys(description_names(kind)), key)
     return load_descriptions(kind, names)
-
-
-def _chosen(names: list[str], known: dict[str, Any], key: str) -> dict[str, Any]:
-    """Return the named entries of `known`, in the order of `names`."""
-    for name in names:
-        if name not in known:
-            allowed = ", ".join(sorted(known))
-            raise ValueError(f"configuration: {key}: unknown name {name!r}; known: {allowed}")
-    return {name: known[name] for name in names}
