@@ -52,8 +52,10 @@ def run_study(name: str) -> dict[str, str | int]:
         for model in study["models"]
     )
     learned = [*described, *study.get("feature_classifiers", {}).values()]
-    folds = [0, 1] if any(one.keys() & {"predictor", "previous_model"} for one in learned) else [0]
-    small = {"miniature": {}, "n_folds": min(2, study["n_folds"]), "folds": folds}
+    needs_others = any(one.keys() & {"predictor", "previous_model"} for one in learned)
+    n_folds = min(2, study["n_folds"])
+    folds = list(range(n_folds)) if needs_others else [0]
+    small = {"miniature": {}, "n_folds": n_folds, "folds": folds}
     study |= small | OTHERWISE.get(name, {})
     raw = make_raw_folders(study["datasets"], folder / "raw")
     overlay = {key: study[key] for key in (*small, "datasets")} | {"raw_folders": raw}

@@ -18,7 +18,7 @@ from segflow.report.findings import STAGES, own_rows
 from segflow.report.page import embed, fill_checklist, heat, references, render, write_methods
 from segflow.report.tables import SPLITS
 
-RANKED_BY = "dice"  # see `segflow.evaluation.ranking`, which takes long to load
+RANKED_BY, ALPHA = "dice", 0.05  # see `segflow.evaluation.ranking`, which takes long to load
 INLINE_MB = 16.0  # of cases within the page; others lie beside it
 SOFTWARE = ("python", "nnunetv2", "torch", "snakemake", "monai", "numpy", "scipy", "simpleitk")
 WORKFLOW_REPORT = "workflow_report.html"  # that of Snakemake, beside this one
@@ -31,7 +31,7 @@ def describe_study(results: Path, asked: dict[str, Asked]) -> dict[str, Any] | N
         return None
     titles = next(iter(asked.values())).titles
     ranking = read_frame(results / "ranking.csv", ["split", "predictor", "note"])
-    parts, notes = [], []
+    answer, parts, notes = [], [], []
     for split in SPLITS:
         rows = {}
         for name, one in asked.items():
@@ -50,6 +50,7 @@ def describe_study(results: Path, asked: dict[str, Asked]) -> dict[str, Any] | N
         ranked = own[own["predictor"].notna()]
         if len(ranked):
             first = ranked.iloc[0]
+            answer = answer or answer_over_all(ranked, titles, SPLITS[split])
             notes.append(
                 f"{SPLITS[split]}: by mean rank {titles[first['predictor']]} is best. Friedman's "
                 f"test over {first['n_datasets']:.0f} data sets gives p = {first['p']:.3g}; mean "
@@ -75,7 +76,35 @@ def describe_study(results: Path, asked: dict[str, Asked]) -> dict[str, Any] | N
                 }
             )
     picture = embed(results / "ranking.png", "ranks", "Mean ranks and critical differences.")
-    return {"notes": notes, "parts": parts, "picture": picture}
+    return {"answer": answer, "notes": notes, "parts": parts, "picture": picture}
+
+
+def answer_over_all(ranked: pd.DataFrame, titles: dict[str, str], split: str) -> list[str]:
+    """Say which predictor is best over all data sets, and from which ones it differs.
+
+    Parameters
+    ----------
+    ranked : DataFrame
+        The rows of one split of `segflow.evaluation.ranking.rank`, best first.
+    titles : dict of str to str
+        Titles of predictors.
+    split : str
+        The split, in words.
+    """
+    first = ranked.iloc[0]
+    best = [
+        f"{titles[first['predictor']]} has the best mean rank of {len(ranked)} predictors over "
+        f"{first['n_datasets']:.0f} data sets, {split.lower()}: {first['mean_rank']:.2f}."
+    ]
+    tested = f"Friedman's test over all predictors: p {first['p']:.3g}."
+    if not first["p"] < ALPHA:
+        return [*best, f"{tested} No difference is shown."]
+    others = [(titles[name], first[f"nemenyi_{name}"]) for name in ranked["predictor"].iloc[1:]]
+    differing = ", ".join(f"{title} (p {p:.3g})" for title, p in others if p < ALPHA)
+    alike = ", ".join(f"{title} (p {p:.3g})" for title, p in others if not p < ALPHA)
+    sentences = [f"It differs from {differing}."] if differing else []
+    sentences += [f"No difference is shown from {alike}."] if alike else []
+    return [*best, " ".join([tested, *sentences, "Pairs are tested after Nemenyi."])]
 
 
 def choose_inline(scripts: pd.DataFrame, first: list[str]) -> list[str]:

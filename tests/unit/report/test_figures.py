@@ -102,12 +102,24 @@ def test_cases_show_the_slice_with_most_reference_in_its_proportions(panel):
 
 def test_regions_are_shown_by_their_values(panel):
     figure = draw_cases([panel], {"background": 0, "whole": [1, 2], "core": 2})
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["value 1", "core"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["rest of whole", "core"]
 
 
 def test_a_reference_may_be_empty(panel):
     empty = np.zeros((3, 4, 5), np.uint8)
     assert len(draw_cases([replace(panel, label_maps={"reference": empty})], LABELS).axes) == 3
+
+
+@pytest.mark.parametrize("count", [1, 4, 16])
+def test_a_legend_lies_within_its_figure(panel, count):
+    labels = {"background": 0} | {f"structure_with_a_name_{n}": n for n in range(1, count + 1)}
+    figure = draw_cases([replace(panel, channels={"CT": panel.channels["T1"]})], labels)
+    figure.canvas.draw()
+    legend = figure.legends[0].get_window_extent()
+    assert legend.x0 >= 0
+    assert legend.x1 <= figure.bbox.width
+    assert len(figure.legends) == 1
+    assert len(figure.legends[0].get_texts()) == count
 
 
 def test_a_message_has_no_axes():

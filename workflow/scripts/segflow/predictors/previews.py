@@ -6,10 +6,10 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from segflow.files.content import replacing
-from segflow.files.labels import Labels, foreground, single_values
+from segflow.files.labels import Labels, foreground
 from segflow.images.display import turned, turned_grid, windowed
 from segflow.images.nifti import Grid
-from segflow.images.palette import label_colours
+from segflow.images.palette import label_colours, label_names
 
 SIZE = 480  # pixels of the longer side of a slice: two slices fit on a page and on a screen
 SHARE = 0.4  # of a label's colour over the image, as in the report's viewer
@@ -87,10 +87,10 @@ def draw_preview(
 
 def _legend(labels: Labels, notes: dict[str, str]) -> list[tuple[tuple[int, int, int] | None, str]]:
     """Return colour, if it has one, and text of each line of the legend."""
-    colours = label_colours(labels)
-    names = {value: name for name, value in single_values(labels).items()}
+    colours, regions = label_colours(labels), foreground(labels)
     lines = [
         (colours[values[0]] if len(values) == 1 else None, f"{name}: {notes[name]}")
-        for name, values in foreground(labels).items()
+        for name, values in regions.items()
     ]
-    return lines + [(colours[value], f"value {value}") for value in colours if value not in names]
+    others = {value: name for value, name in label_names(labels).items() if name not in regions}
+    return lines + [(colours[value], name) for value, name in others.items()]

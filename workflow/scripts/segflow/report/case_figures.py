@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from segflow.files.labels import Labels, foreground_values
-from segflow.images.palette import COLOURS
-from segflow.report.drawing import NAME_WIDTH
+from segflow.images.palette import COLOURS, label_names
+from segflow.report.drawing import NAME_WIDTH, legend_below
 
 GAP = 0.3  # between pairs of images, in widths of an image
 
@@ -151,12 +151,9 @@ def draw_cases(panels: list[Panel], labels: Labels) -> Figure:
                 multialignment="center",
                 fontsize=9,
             )
-        names = {value: name for name, value in labels.items() if isinstance(value, int)}
-        handles = [
-            Patch(facecolor=colour, label=names.get(value, f"value {value}"))
-            for value, colour in colours.items()
-        ]
-        figure.legend(handles=handles, loc="outside lower center", ncols=min(6, len(handles)))
+        names = label_names(labels)
+        handles = [Patch(facecolor=colour, label=names[value]) for value, colour in colours.items()]
+        legend_below(figure, handles, 6)
     return figure
 
 

@@ -9,6 +9,7 @@ matplotlib.use("agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -67,8 +68,17 @@ def draw_panels(
             Line2D([], [], marker="o", color=colour, label=predictor)
             for colour, predictor in zip(cycle_colours(len(predictors)), predictors, strict=True)
         ]
-        figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(handles)))
+        legend_below(figure, handles, 4)
     return figure, axes
+
+
+def legend_below(figure: Figure, handles: list[Artist], most_columns: int) -> None:
+    """Draw a legend below all axes, in as many columns as the width of the figure holds."""
+    for n_columns in range(min(most_columns, len(handles)), 0, -1):
+        legend = figure.legend(handles=handles, loc="outside lower center", ncols=n_columns)
+        if n_columns == 1 or legend.get_window_extent().width <= figure.bbox.width:
+            return
+        legend.remove()
 
 
 def draw_nothing(axis: Axes, text: str) -> None:

@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 from segflow.evaluation.metrics import AREAS, VOLUMES
 from segflow.files.words import counted
 from segflow.images.palette import COLOURS
-from segflow.report.drawing import SPLIT_TITLES, STYLE, cycle_colours, draw_panels
+from segflow.report.drawing import SPLIT_TITLES, STYLE, cycle_colours, draw_panels, legend_below
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,7 +76,7 @@ def draw_metrics(metrics: "pd.DataFrame", metric: str, name: str) -> Figure:
             Patch(facecolor=COLOURS[number % len(COLOURS)], alpha=0.5, label=predictor)
             for number, predictor in enumerate(predictors)
         ]
-        figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(handles)))
+        legend_below(figure, handles, 4)
     return figure
 
 

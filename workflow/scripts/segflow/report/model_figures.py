@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from segflow.images.palette import COLOURS
-from segflow.report.drawing import STYLE, cycle_colours
+from segflow.report.drawing import STYLE, cycle_colours, legend_below
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,9 +104,7 @@ def draw_learning_curves(progress: "dict[str, list[pd.DataFrame]]") -> Figure:
         axes[1].xaxis.set_minor_formatter(NullFormatter())
         axes[0].set_ylabel("score, moving average")
         axes[0].set_ylim(0, 1)
-        figure.legend(
-            *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=9
-        )
+        legend_below(figure, axes[0].get_legend_handles_labels()[0], 2)
     return figure
 
 
@@ -154,13 +152,9 @@ def draw_inference(settings: "pd.DataFrame", titles: dict[str, str]) -> Figure:
             axis.set_xlabel("seconds a case")
             axis.set_title(titles[model], fontsize=10)
         axes[0, 0].set_ylabel("change of Dice (points)")
-        figure.legend(
-            handles=[
-                Line2D([], [], color=COLOURS[0], marker="o", label="on the frontier"),
-                Line2D([], [], color=COLOURS[1], marker="o", linestyle="", label="not on it"),
-            ],
-            loc="outside lower center",
-            ncols=2,
-            fontsize=9,
-        )
+        handles = [
+            Line2D([], [], color=COLOURS[0], marker="o", label="on the frontier"),
+            Line2D([], [], color=COLOURS[1], marker="o", linestyle="", label="not on it"),
+        ]
+        legend_below(figure, handles, 2)
     return figure
