@@ -1,6 +1,10 @@
-import pytest
+from itertools import combinations
 
-from segflow.images.palette import label_names
+import numpy as np
+import pytest
+from skimage.color import rgb2lab
+
+from segflow.images.palette import label_colours, label_names
 
 
 @pytest.mark.parametrize(
@@ -21,3 +25,11 @@ from segflow.images.palette import label_names
 )
 def test_every_value_has_a_name(labels, names):
     assert label_names(labels) == names
+
+
+def test_structures_of_a_whole_abdomen_can_be_told_apart():
+    """The closest of Okabe and Ito's eight colours are 26 apart in CIELAB."""
+    colours = label_colours({"background": 0} | {f"organ {n}": n for n in range(1, 25)})
+    lab = rgb2lab(np.divide(list(colours.values()), 255))
+    nearest = min(np.linalg.norm(one - other) for one, other in combinations(lab, 2))
+    assert nearest > 25

@@ -4,8 +4,12 @@ from collections import Counter
 
 from segflow.files.labels import Labels, foreground, foreground_values, single_values
 
-# Okabe and Ito's palette, which people with any colour vision can tell apart.
+# Okabe and Ito's palette, which people with any colour vision can tell apart. Then, for abdomens of
+# many organs, colours that lie as far as possible from these, white, grey and each other in CIELAB,
+# as seen with and (Machado et al. 2009, doi:10.1109/TVCG.2009.113) without red or green.
 COLOURS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000"]
+COLOURS += ["#0000FF", "#6969FF", "#782D1E", "#00F087", "#870069", "#6900A5", "#7896FF", "#F0B4B4"]
+COLOURS += ["#3CE1F0", "#B4A54B", "#D20F4B", "#96F069", "#87003C", "#D200B4", "#784B00", "#1E1ED2"]
 
 
 def on_dark(place: int) -> str:

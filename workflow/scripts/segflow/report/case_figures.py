@@ -3,14 +3,13 @@
 from dataclasses import dataclass, field
 from textwrap import wrap
 
-import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from segflow.files.labels import Labels, foreground_values
-from segflow.images.palette import COLOURS, label_names
+from segflow.files.labels import Labels
+from segflow.images.palette import COLOURS, label_colours, label_names
 from segflow.report.drawing import NAME_WIDTH, legend_below
 
 GAP = 0.3  # between pairs of images, in widths of an image
@@ -115,8 +114,7 @@ def draw_cases(panels: list[Panel], labels: Labels) -> Figure:
     labels : dict of str to int or list of int
         Labels of the data set, for the legend.
     """
-    values = foreground_values(labels)
-    colours = {value: COLOURS[(place + 1) % len(COLOURS)] for place, value in enumerate(values)}
+    colours = {value: np.divide(colour, 255) for value, colour in label_colours(labels).items()}
     n_columns = len(panels[0].channels) + len(panels[0].label_maps)
     with plt.rc_context({"font.size": 10}):
         figure, axes = plt.subplots(
@@ -157,9 +155,9 @@ def draw_cases(panels: list[Panel], labels: Labels) -> Figure:
     return figure
 
 
-def _coloured(label_map: np.ndarray, colours: dict[int, str]) -> np.ndarray:
+def _coloured(label_map: np.ndarray, colours: dict[int, np.ndarray]) -> np.ndarray:
     """Return an RGBA image of a slice (y, x): labels coloured, background transparent."""
     image = np.zeros((*label_map.shape, 4))
     for value, colour in colours.items():
-        image[label_map == value] = (*matplotlib.colors.to_rgb(colour), 0.6)
+        image[label_map == value] = (*colour, 0.6)
     return image
