@@ -44,7 +44,7 @@ wildcard_constraints:
     exported="|".join(RUN.exportable),
     baseline="|".join(BASELINES),
     feature_classifier="|".join(config["feature_classifiers"]),
-    plans="|".join({RUN.plans(model) for model in RUN.models}),
+    plans="|".join(RUN.plannings),
     preprocessing="|".join({RUN.preprocessing(model) for model in RUN.models}),
     fold=r"\d+|all",
     part="train|test",

@@ -47,7 +47,7 @@ rule plan_experiment:
         runtime=minutes(60),
     params:
         code=code_key("plan_experiment"),
-        planning=lambda wildcards: RUN.planning(wildcards.plans),
+        planning=lambda wildcards: RUN.plannings[wildcards.plans],
         results=results_folder,
         nnunet_name=nnunet_name,
     script:

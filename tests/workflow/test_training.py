@@ -185,11 +185,11 @@ def test_the_schedule_of_nnunet_is_nnunets_own(project):
         assert torch.equal(value, expected[name]), name
 
 
-def test_models_of_one_planner_have_data_of_their_own(tmp_path):
-    """nnU-Net's planners of residual encoders name those of the plain one, whatever the spacing."""
+def test_planners_share_data_of_one_spacing(tmp_path):
     coarse = {"planner": "resenc_m", "spacing_mm": [2, 2, 2]}
     models = {
-        "residual": {**MODELS["tiny_3d"], "planning": {"planner": "resenc_m"}},
+        "tiny_3d": MODELS["tiny_3d"],
+        "residual": {**MODELS["tiny_3d"], "title": "R", "planning": {"planner": "resenc_m"}},
         "coarse": {**MODELS["tiny_3d"], "title": "Coarse", "planning": coarse},
     }
     project = make_project(tmp_path / "project", models, n_training=6, n_test=1)
@@ -197,7 +197,19 @@ def test_models_of_one_planner_have_data_of_their_own(tmp_path):
     project.snakemake(*parts)
     folder = project.results / "nnUNet_preprocessed/Dataset004_hippocampus"
     names = {path.name for path in folder.iterdir() if path.name.endswith("3d_fullres")}
-    plain, other = sorted(names, key=len)  # and none of the plain planner
-    assert plain == "nnUNetResEncUNetMPlans_3d_fullres"
-    assert other.startswith("nnUNetResEncUNetMPlans_")
-    assert len(list(project.results.glob("hippocampus/*/fold_0/training.json"))) == 2
+    shared, other = sorted(names, key=len)
+    assert shared == "nnUNetPlans_3d_fullres"
+    assert other.startswith("nnUNetPlans_")
+    assert len(list(project.results.glob("hippocampus/*/fold_0/training.json"))) == 3
+    plain, residual = (
+        json.loads((project.results / f"hippocampus/plans/{name}.json").read_text())
+        for name in ("nnUNetPlans", "nnUNetResEncUNetMPlans")
+    )
+    for name in ("2d", "3d_fullres"):  # what may differ is no matter of the images
+        configurations = [plans["configurations"][name] for plans in (plain, residual)]
+        for one in configurations:
+            del one["architecture"], one["batch_size"], one["patch_size"]
+        assert configurations[0] == configurations[1]
+    del plain["configurations"], residual["configurations"]
+    differing = {key for key in plain | residual if plain.get(key) != residual.get(key)}
+    assert differing == {"plans_name", "experiment_planner_used"}

@@ -299,10 +299,22 @@ def test_models_share_plans_if_their_planning_is_the_same():
         "unet_2d_quick": "nnUNetPlans_2d",
         "nnunet_3d_fullres": "nnUNetPlans_3d_fullres",
         "nnunet_3d_cascade": "nnUNetPlans_3d_fullres",
-        "resenc_l": "nnUNetResEncUNetLPlans_3d_fullres",
+        "resenc_l": "nnUNetPlans_3d_fullres",
     }
     assert run.base_of("nnUNetPlans_2d") == ("nnUNetPlans", "2d")
-    assert run.planning("nnUNetResEncUNetLPlans") == {"planner": "resenc_l"}
+    assert run.plans("resenc_l") == "nnUNetResEncUNetLPlans"
+    assert run.plannings == {
+        "nnUNetPlans": {"planner": "default"},
+        "nnUNetResEncUNetLPlans": {"planner": "resenc_l"},
+    }
+
+
+def test_images_of_low_resolution_are_prepared_for_their_planner():
+    """How low it is depends on the patch, and the patch on the network."""
+    run = Run(configuration(models=["resenc_l"]))
+    run.models["resenc_l"]["configuration"] = "3d_lowres"
+    assert run.preprocessing("resenc_l") == "nnUNetResEncUNetLPlans_3d_lowres"
+    assert list(run.plannings) == ["nnUNetResEncUNetLPlans"]
 
 
 def test_other_planning_gives_plans_another_name():
@@ -312,7 +324,7 @@ def test_other_planning_gives_plans_another_name():
     plans = [run.plans(name) for name in run.models]
     assert len(set(plans)) == 3
     assert plans[2] == "nnUNetPlans"
-    assert run.planning(plans[0]) == {"planner": "default", "gpu_memory_gb": 24}
+    assert run.plannings[plans[0]] == {"planner": "default", "gpu_memory_gb": 24}
 
 
 def test_names_and_folders_of_a_data_set(tmp_path):

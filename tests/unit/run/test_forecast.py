@@ -16,11 +16,11 @@ def test_hours_files_and_disk_by_hand():
     found = forecast(run, "kits19", [case("a", "train"), case("b", "test")])
     assert found.trainings == 10
     assert found.hours == 5 * 9 + 5 * 35
-    # One channel, two plans. Training: 1 + 3 + 8 + 1 and 2 of each model, 10 of each predictor.
-    # Test: 1 + 3 + 8, 2 of each of ten networks, 8 of each predictor. Both: 2 of the viewer.
-    assert found.files == (13 + 4 + 20 + 2) + (12 + 20 + 16 + 2)
+    # One channel, shared data. Training: 1 + 3 + 4 + 1 and 2 of each model, 10 of each predictor.
+    # Test: 1 + 3 + 4, 2 of each of ten networks, 8 of each predictor. Both: 2 of the viewer.
+    assert found.files == (9 + 4 + 20 + 2) + (8 + 20 + 16 + 2)
     # 100,000 voxels: 2 bytes converted, 3.5 bytes of each preprocessing; label maps are smallest.
-    images, maps = 100_000 * (2 + 7), 2 * 2 * 4096
+    images, maps = 100_000 * (2 + 3.5), 2 * 2 * 4096
     low = 2 * (images + maps) + 12 * 4096
     high = 2 * (images + maps) + 12 * 60_000
     assert found.gigabytes == pytest.approx((low / 1e9, high / 1e9))

@@ -5,7 +5,7 @@ from typing import Any
 
 from segflow.models import resizing
 from segflow.models.nnunet import lean_imports
-from segflow.models.planners import PLANNERS
+from segflow.models.planners import PLANNERS, name_of_plans, planning_of_data
 
 with lean_imports():
     import nnunetv2
@@ -43,6 +43,7 @@ def plan_experiment(nnunet_name: str, plans_name: str, planning: dict[str, Any])
     plans = planner.plan_experiment()
     for name, configuration in plans["configurations"].items():
         if "data_identifier" in configuration:
-            # Some of nnU-Net's planners name the data of others here, whatever their options.
-            configuration["data_identifier"] = f"{plans_name}_{name}"
+            # nnU-Net's planners of residual networks name the plain one's, whatever their options.
+            shared = name_of_plans(planning_of_data(planning, name))
+            configuration["data_identifier"] = f"{shared}_{name}"
     return plans if resize is None else resizing.with_size(plans, resize)

@@ -7,12 +7,11 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from segflow.files.content import content_key
 from segflow.files.labels import Labels, foreground, foreground_values, label_values
 from segflow.files.manifests import CLASSIFIED, MEASURED, SEGMENTED
 from segflow.models.folds import ALL_CASES
 from segflow.models.model_plans import PLANNED
-from segflow.models.planners import PLANNERS, normalisation
+from segflow.models.planners import name_of_plans, normalisation, planning_of_data
 from segflow.models.prediction_settings import (
     CASCADE,
     NNUNET_SETTINGS,
@@ -417,25 +416,21 @@ class Run:
         return f"Dataset{self.datasets[dataset]['id']:03d}_{dataset}"
 
     def plans(self, model: str) -> str:
-        """Return the name of the base plans of a model.
+        """Return the name of the base plans of a model."""
+        return name_of_plans(self.models[model]["planning"])
 
-        Models whose planning is the same share one name, and with it the preprocessed data.
-        """
-        planning = self.models[model]["planning"]
-        name = PLANNERS[planning["planner"]][1]
-        special = {key: value for key, value in planning.items() if key != "planner"}
-        return f"{name}_{content_key(special)[:6]}" if special else name
-
-    def planning(self, plans: str) -> dict[str, Any]:
-        """Return the planning options that belong to a name of base plans."""
-        model = next(name for name in self.models if self.plans(name) == plans)
-        return self.models[model]["planning"]
+    @cached_property
+    def plannings(self) -> dict[str, dict[str, Any]]:
+        """Planning options of base plans by name: those of models, and of the data they work on."""
+        found = {}
+        for model in self.models.values():
+            own = model["planning"]
+            for planning in (own, planning_of_data(own, _prepared_as(model["configuration"]))):
+                found[name_of_plans(planning)] = planning
+        return found
 
     def preprocessing(self, model: str) -> str:
-        """Return the name of the preprocessed data of a model: base plans and configuration.
-
-        The cascade's second stage works on the data of ``3d_fullres``.
-        """
+        """Return the name of the preprocessed data of a model: base plans and configuration."""
         return "_".join(self._base(model))
 
     def base_of(self, preprocessing: str) -> tuple[str, str]:
@@ -443,9 +438,9 @@ class Run:
         return next(self._base(m) for m in self.models if self.preprocessing(m) == preprocessing)
 
     def _base(self, model: str) -> tuple[str, str]:
-        configuration = self.models[model]["configuration"]
-        shared = "3d_fullres" if configuration == CASCADE else configuration
-        return self.plans(model), shared
+        prepared = _prepared_as(self.models[model]["configuration"])
+        planning = planning_of_data(self.models[model]["planning"], prepared)
+        return name_of_plans(planning), prepared
 
     def task(self, predictor: str) -> str:
         """Return what a predictor says of a case: ``maps``, ``classes`` or ``both``."""
@@ -480,6 +475,11 @@ class Run:
         return any(
             "random_split" in self.datasets[name] for name in self.config["published_splits"]
         )
+
+
+def _prepared_as(configuration: str) -> str:
+    """Return the configuration whose data another one works on: a cascade's second stage does."""
+    return "3d_fullres" if configuration == CASCADE else configuration
 
 
 def _read_text(config: dict) -> None:
