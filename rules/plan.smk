@@ -1,7 +1,8 @@
 """From cases to nnU-Net's plans and preprocessed data.
 
 In: the converted cases. Out: the fingerprint, base plans for each kind of planning, the plans of
-each model, and the preprocessed cases, which models with the same base plans share.
+each model, and the preprocessed cases, which models share whose planning is the same but for the
+planner's networks.
 """
 
 
