@@ -100,12 +100,12 @@ def try_settings(
         entries = {case: f"{setting}__{case}" for case in trial.cases}
         waiting = [c for c, entry in entries.items() if ledger.find(entry, wanted[entry]) is None]
         done = len(entries) - len(waiting)
-        print(f"{setting}: {done} of {len(entries)} cases are measured", flush=True)
+        _say(setting, done, len(entries))
         if not waiting:
             continue
         predictor = load(setting)
         _warm_up(predictor, trial, waiting[0])
-        for case in waiting:
+        for number, case in enumerate(waiting, done + 1):
             label_map, facts = _measure(predictor, trial, case, folder / "trial.b2nd")
             path = folder / f"{case}{SUFFIX}"
             if setting == REFERENCE:
@@ -114,6 +114,7 @@ def try_settings(
             facts["equal"] = float((usual == label_map).mean())
             kept = [path] if setting == REFERENCE else []
             ledger.enter(entries[case], wanted[entries[case]], kept, **facts)
+            _say(setting, number, len(entries), facts["seconds"])
     (folder / "trial.b2nd").unlink(missing_ok=True)
     return [
         {"setting": setting, "case": case, "device": device}
@@ -121,6 +122,11 @@ def try_settings(
         for setting in keys
         for case in trial.cases
     ]
+
+
+def _say(setting: str, done: int, count: int, seconds: float | None = None) -> None:
+    took = "" if seconds is None else f", the last in {seconds:.3g} s"
+    print(f"{setting}: {done} of {count} cases are measured{took}", flush=True)
 
 
 def _seen(
