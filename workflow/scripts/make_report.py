@@ -1,110 +1,27 @@
 """Write the report: one page, with the viewer's cases in it or beside it (rule `make_report`)."""
 
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import yaml
 
 from segflow.evaluation.metrics import METRICS
-from segflow.evaluation.summaries import ALL, KEYS
 from segflow.files.cases import read_cases
 from segflow.files.content import read_own_json, replacing
 from segflow.files.frames import read_frame
 from segflow.jobs.logs import logged
-from segflow.report.dataset_part import Asked, describe_dataset
+from segflow.report.asked import Asked
+from segflow.report.dataset_part import describe_dataset
 from segflow.report.facts import describe_cases, describe_run
-from segflow.report.findings import STAGES, own_rows
-from segflow.report.page import embed, fill_checklist, heat, references, render, write_methods
+from segflow.report.findings import STAGES
+from segflow.report.page import fill_checklist, references, render, write_methods
+from segflow.report.study_part import describe_study
 from segflow.report.tables import SPLITS
 
-RANKED_BY, ALPHA = "dice", 0.05  # see `segflow.evaluation.ranking`, which takes long to load
 INLINE_MB = 16.0  # of cases within the page; others lie beside it
 SOFTWARE = ("python", "nnunetv2", "torch", "snakemake", "monai", "numpy", "scipy", "simpleitk")
 WORKFLOW_REPORT = "workflow_report.html"  # that of Snakemake, beside this one
 TITLE = "{} of medical images: results"
-
-
-def describe_study(results: Path, asked: dict[str, Asked]) -> dict[str, Any] | None:
-    """Return ranks and means over several data sets; None of one."""
-    if len(asked) < 2 or not (results / "ranking.csv").exists():
-        return None
-    titles = next(iter(asked.values())).titles
-    ranking = read_frame(results / "ranking.csv", ["split", "predictor", "note"])
-    answer, parts, notes = [], [], []
-    for split in SPLITS:
-        rows = {}
-        for name, one in asked.items():
-            summary = read_frame(results / name / "summary.csv", KEYS)
-            chosen = own_rows(
-                summary,
-                split=split,
-                stage="postprocessed",
-                fold=ALL,
-                label=ALL,
-                metric=RANKED_BY,
-            )
-            if len(chosen):
-                rows[one.described["title"]] = chosen.set_index("predictor")["mean"]
-        own = ranking[ranking["split"] == split]
-        ranked = own[own["predictor"].notna()]
-        if len(ranked):
-            first = ranked.iloc[0]
-            answer = answer or answer_over_all(ranked, titles, SPLITS[split])
-            notes.append(
-                f"{SPLITS[split]}: by mean rank {titles[first['predictor']]} is best. Friedman's "
-                f"test over {first['n_datasets']:.0f} data sets gives p = {first['p']:.3g}; mean "
-                f"ranks differ from {first['critical_difference']:.2f} on (Nemenyi, 5 %)."
-            )
-        notes += [f"{SPLITS[split]}: {note}." for note in own["note"].dropna()]
-        if rows:
-            values = pd.DataFrame(rows).T.reindex(columns=list(titles))
-            table = pd.DataFrame(
-                {
-                    "predictor": ranked["predictor"].map(titles),
-                    "mean rank": ranked["mean_rank"].map("{:.2f}".format),
-                    "mean Dice": ranked["mean"].map("{:.3f}".format),
-                    "data sets": ranked["n_datasets"].map("{:.0f}".format),
-                }
-            )
-            parts.append(
-                {
-                    "title": SPLITS[split],
-                    "ranking": table if len(table) else None,
-                    "predictors": list(titles.values()),
-                    "rows": heat(values),
-                }
-            )
-    picture = embed(results / "ranking.png", "ranks", "Mean ranks and critical differences.")
-    return {"answer": answer, "notes": notes, "parts": parts, "picture": picture}
-
-
-def answer_over_all(ranked: pd.DataFrame, titles: dict[str, str], split: str) -> list[str]:
-    """Say which predictor is best over all data sets, and from which ones it differs.
-
-    Parameters
-    ----------
-    ranked : DataFrame
-        The rows of one split of `segflow.evaluation.ranking.rank`, best first.
-    titles : dict of str to str
-        Titles of predictors.
-    split : str
-        The split, in words.
-    """
-    first = ranked.iloc[0]
-    best = [
-        f"{titles[first['predictor']]} has the best mean rank of {len(ranked)} predictors over "
-        f"{first['n_datasets']:.0f} data sets, {split.lower()}: {first['mean_rank']:.2f}."
-    ]
-    tested = f"Friedman's test over all predictors: p {first['p']:.3g}."
-    if not first["p"] < ALPHA:
-        return [*best, f"{tested} No difference is shown."]
-    others = [(titles[name], first[f"nemenyi_{name}"]) for name in ranked["predictor"].iloc[1:]]
-    differing = ", ".join(f"{title} (p {p:.3g})" for title, p in others if p < ALPHA)
-    alike = ", ".join(f"{title} (p {p:.3g})" for title, p in others if not p < ALPHA)
-    sentences = [f"It differs from {differing}."] if differing else []
-    sentences += [f"No difference is shown from {alike}."] if alike else []
-    return [*best, " ".join([tested, *sentences, "Pairs are tested after Nemenyi."])]
 
 
 def choose_inline(scripts: pd.DataFrame, first: list[str]) -> list[str]:

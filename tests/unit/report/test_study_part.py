@@ -1,6 +1,6 @@
 import pandas as pd
 
-from make_report import answer_over_all
+from segflow.report.study_part import answer_over_all
 
 TITLES = {"a": "First net", "b": "Second net", "c": "Third net"}
 
