@@ -5,12 +5,12 @@ from pathlib import Path
 
 from segflow.datasets.conversion import (
     convert_cases,
-    describe_for_nnunet,
     missing_labels,
     note_orientations,
     remove_other_cases,
     target_of,
 )
+from segflow.datasets.dataset_json import describe_for_nnunet
 from segflow.datasets.leaks import contradictions, find_copies
 from segflow.datasets.near_duplicates import group_pairs, read_pairs
 from segflow.datasets.parts import PartRule, assign_parts, cases_of_part

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from segflow.datasets.conversion import describe_for_nnunet
+from segflow.datasets.dataset_json import describe_for_nnunet
 from segflow.files.cases import read_cases
 from segflow.files.content import write_json
 from segflow.jobs.logs import logged

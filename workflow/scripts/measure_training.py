@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from segflow.datasets.conversion import REORIENTING_READER
+from segflow.datasets.dataset_json import REORIENTING_READER
 from segflow.files.content import read_own_json, write_json
 from segflow.files.manifests import read_converted
 from segflow.images.nifti import SUFFIX

@@ -11,13 +11,12 @@ import SimpleITK as sitk
 
 from dicom_files import slice_tags, write_segmentation, write_series, write_structures
 from segflow.datasets.conversion import (
-    choose_reader,
     convert_cases,
-    make_dataset_json,
     missing_labels,
     note_orientations,
     remove_other_cases,
 )
+from segflow.datasets.dataset_json import choose_reader, make_dataset_json
 from segflow.datasets.problems import raise_problems
 from segflow.datasets.reading import Target
 from segflow.datasets.sources import Problem, SourceCase

@@ -8,7 +8,7 @@ from conversion import RULE, convert, describe, gather, without_brain
 from inbreast import make_inbreast
 from layouts import BREASTDM_DOUBLES, LAYOUTS
 from make_splits import main as make_splits
-from segflow.datasets.conversion import make_dataset_json
+from segflow.datasets.dataset_json import make_dataset_json
 from segflow.files.content import read_json
 from segflow.run.descriptions import load_descriptions
 from user_layouts import make_adni

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from segflow.datasets.conversion import AS_STORED, READER, REORIENTING_READER
+from segflow.datasets.dataset_json import AS_STORED, READER, REORIENTING_READER
 from segflow.files.content import file_sha256, read_json, write_json
 from segflow.images.nifti import SUFFIX
 from segflow.models.checkpoints import FINAL

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from segflow.datasets import conversion
-from segflow.datasets.conversion import REORIENTING_READER, convert_cases, remove_other_cases
+from segflow.datasets import case_conversion
+from segflow.datasets.conversion import convert_cases, remove_other_cases
+from segflow.datasets.dataset_json import REORIENTING_READER
 from segflow.datasets.problems import failed_cases, join_problems, raise_problems, write_problems
 from segflow.datasets.reading import Target
 from segflow.datasets.sources import Problem, SourceCase
@@ -353,7 +354,7 @@ def request_key(session: Session) -> str:
             model = plans["segflow"]["previous_model"]  # of a cascade
     return content_key(
         PROCEDURE,
-        *(module.PROCEDURE for module in (conversion, preprocessing, prediction)),
+        *(module.PROCEDURE for module in (case_conversion, preprocessing, prediction)),
         module_key("predictors.steps"),
         models,
         session.folds,
