@@ -23,7 +23,8 @@ from dicom_files import (
     write_multiframe,
     write_series,
 )
-from segflow.images.dicom import is_dicom, patient_of, read_dicom
+from segflow.images.dicom import read_dicom
+from segflow.images.dicom_headers import is_dicom, patient_of
 from segflow.images.nifti import Grid
 
 FLAT = (1.0, 0.0, 0.0, 1.0)

@@ -17,7 +17,7 @@ from PIL import Image
 from segflow.datasets.converters.table import SUFFIXES
 from segflow.files.suffixes import DICOM, IMAGES, PICTURES, stem, suffix
 from segflow.files.words import counted, enumerate_some
-from segflow.images.dicom import is_dicom
+from segflow.images.dicom_headers import is_dicom
 
 WORD = re.compile(r"[A-Za-z0-9]+")
 MARKED = re.compile(

@@ -266,7 +266,9 @@ def _with_patient(case: SourceCase, rule: str | None, problems: list[Problem]) -
     if rule is None:
         return case
     if rule == "dicom":
-        from segflow.images.dicom import patient_of  # pydicom is not needed for any other data set
+        from segflow.images.dicom_headers import (
+            patient_of,  # pydicom is not needed for any other data set
+        )
 
         return replace(case, patient=patient_of(case.image_files[0]))
     match = re.match(rule, case.case)

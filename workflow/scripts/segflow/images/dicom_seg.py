@@ -15,7 +15,8 @@ from pydicom.uid import ImplicitVRLittleEndian, generate_uid
 from segflow.files.content import replacing
 from segflow.files.labels import Labels, foreground
 from segflow.files.words import counted
-from segflow.images.dicom import arranged_slices, discreet, read_file
+from segflow.images.dicom import arranged_slices
+from segflow.images.dicom_headers import discreet, read_file
 from segflow.images.nifti import Grid, describe_difference
 from segflow.images.palette import label_colours
 from segflow.images.segments import SegmentRule, read_segments

@@ -21,7 +21,8 @@ from nibabel.wrapstruct import WrapStructError
 
 from segflow.files.suffixes import DICOM, NIFTI, PICTURES, suffix
 from segflow.images.contours import read_contours
-from segflow.images.dicom import is_dicom, read_dicom
+from segflow.images.dicom import read_dicom
+from segflow.images.dicom_headers import is_dicom
 from segflow.images.nifti import (
     NIFTI_HEADER,
     NIFTI_OFFSET,

@@ -18,18 +18,18 @@ from segflow.files.folders import visible
 from segflow.files.labels import plain_name
 from segflow.files.suffixes import may_name_segments
 from segflow.files.words import counted
-from segflow.images.dicom import (
+from segflow.images.dicom_headers import (
     SEGMENTS,
     STRUCTURES,
-    decode_frames,
     discreet,
     first_value,
     numbers_of,
     places_of,
     read_file,
-    rotation_of,
     short_hash,
 )
+from segflow.images.dicom_pixels import decode_frames
+from segflow.images.dicom_slices import rotation_of
 from segflow.images.nifti import Grid
 
 HALF = 0.5  # from above which a fraction is inside

@@ -11,7 +11,7 @@ from segflow.files.cases import write_rows
 from segflow.files.labels import Labels, foreground
 from segflow.files.manifests import MEASURED, SEGMENTED
 from segflow.files.words import counted
-from segflow.images.dicom import is_dicom
+from segflow.images.dicom_headers import is_dicom
 from segflow.images.nifti import Grid, read_image, read_labels
 from segflow.images.sizes import image_axes, voxel_size
 from segflow.predictors.components import find_pieces

@@ -10,7 +10,8 @@ from segflow.files.cases import Case
 from segflow.files.folders import visible
 from segflow.files.suffixes import DICOM, IMAGES, stem, suffix
 from segflow.files.words import counted, enumerate_some
-from segflow.images.dicom import is_dicom, loose_slices, missing_images
+from segflow.images.dicom_headers import is_dicom
+from segflow.images.dicom_series import loose_slices, missing_images
 from segflow.images.nifti import SUFFIX
 from segflow.images.raw_files import knows_its_grid
 from segflow.images.segments import is_segmentation
