@@ -179,7 +179,9 @@ def _bench_evaluate(folder: Path, name: str) -> list[dict]:
 def search(folder: str, maps: str) -> None:
     """Tabulate all cases and search the whole space, cross-fitting over folds included."""
     from segflow.files.content import write_json
-    from segflow.predictors.postprocessing_search import Cohort, Search, search, tabulate_cases
+    from segflow.predictors.component_tables import tabulate_cases
+    from segflow.predictors.pooled_cases import Cohort
+    from segflow.predictors.postprocessing_search import Search, search
 
     paths = [
         {path.name.split(".")[0]: path for path in sorted(Path(folder, kind).glob("*.nii.gz"))}

@@ -9,16 +9,14 @@ from segflow.files.manifests import check_finished, read_manifest
 from segflow.images.nifti import SUFFIX
 from segflow.jobs.logs import logged
 from segflow.jobs.workers import count_workers
-from segflow.predictors.postprocessing_search import (
+from segflow.predictors.component_tables import (
     COLUMNS,
     TABLE_BYTES,
-    Cohort,
-    Search,
     describe_components,
-    nothing_to_search,
-    search,
     tabulate_cases,
 )
+from segflow.predictors.pooled_cases import Cohort
+from segflow.predictors.postprocessing_search import Search, nothing_to_search, search
 
 
 def main(

@@ -16,18 +16,13 @@ from segflow.evaluation.metrics import joint_histogram, overlap
 from segflow.evaluation.one_case import Settings, evaluate_case
 from segflow.files.labels import foreground
 from segflow.images.nifti import read_labels, write_image
+from segflow.predictors.component_tables import describe_components, tabulate_cases
 from segflow.predictors.components import compare_pieces, read_table
+from segflow.predictors.pooled_cases import Cohort
 from segflow.predictors.postprocessing import postprocess_cases
-from segflow.predictors.postprocessing_search import (
-    Cohort,
-    Search,
-    choose_steps,
-    describe_components,
-    pick_volumes,
-    search,
-    tabulate_cases,
-)
+from segflow.predictors.postprocessing_search import Search, choose_steps, search
 from segflow.predictors.steps import Step, read_steps, run_steps
+from segflow.predictors.thresholds import pick_volumes
 
 ONE = {"background": 0, "organ": 1}
 PLAIN = {"background": 0, "a": 1, "b": 2, "c": 3}

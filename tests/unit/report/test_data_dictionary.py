@@ -29,7 +29,7 @@ STATED = {
     "progress.csv": "segflow.models.progress",
     "costs.csv": "count_costs",
     "flow.csv": "segflow.evaluation.flow",
-    "components.csv": "segflow.predictors.postprocessing_search",
+    "components.csv": "segflow.predictors.component_tables",
     "volumes.csv": "segflow.evaluation.agreement",
     "comparisons.csv": "segflow.evaluation.comparisons",
     "subgroups.csv": "segflow.evaluation.subgroups",

@@ -7,47 +7,25 @@ always starting from what was adopted before. Holes are filled before anything i
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from functools import partial
-from pathlib import Path
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from segflow.evaluation.bootstrap import mean_intervals
-from segflow.evaluation.lesions import LesionRule, match_lesions
-from segflow.files.code import module_key
-from segflow.files.content import content_key, file_sha256
-from segflow.files.labels import Labels, foreground
-from segflow.images.sizes import TOLERANCE, at_least, at_most
-from segflow.jobs.workers import finish_cases
-from segflow.predictors.components import CaseTable, load_table, read_table, save_table
+from segflow.images.sizes import at_most
+from segflow.predictors.pooled_cases import Cohort, Scores
 from segflow.predictors.steps import (
     FILLS,
     REMOVALS,
-    Components,
     Step,
     fillable_holes,
     find_components,
-    pool_pieces,
-    rank_components,
     removed_components,
     run_steps,
-    scopes_of,
 )
+from segflow.predictors.thresholds import pick_volumes
 
 N_DROP, N_FILL = 16, 12  # thresholds that are tried at a time
 N_PARTS = 5  # for cross-fitting, where there is one fold only
-TABLE_BYTES = 20  # of memory for each voxel of a case, measured with labels everywhere
-COLUMNS = [
-    "case",
-    "scope",
-    "kind",
-    "voxels",
-    "volume_mm3",
-    "overlap_voxels",
-    "rank",
-    "at_border",
-]
 
 
 @dataclass(frozen=True)
@@ -75,232 +53,6 @@ class Search:
     operations: tuple[str, ...] = FILLS + REMOVALS
     largest: tuple[int, ...] = (1, 2, 3)
     seed: int = 0
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Scores of all cases; NaN where both masks are empty, or neither has a lesion.
-
-    Parameters
-    ----------
-    dice : ndarray of float
-        Of shape (case, label).
-    lesion_f1 : ndarray of float
-        Of shape (case, label with lesions).
-    """
-
-    dice: np.ndarray
-    lesion_f1: np.ndarray
-
-    def __getitem__(self, chosen: np.ndarray) -> "Scores":
-        """Return the scores of some cases."""
-        return Scores(self.dice[chosen], self.lesion_f1[chosen])
-
-
-class Cohort:
-    """The tables of all validation cases, side by side, and the scores of what steps leave.
-
-    Parameters
-    ----------
-    tables : dict of str to CaseTable
-        The tables by case.
-    labels : dict
-        Labels and regions of the data set.
-    rule : LesionRule or None
-        What counts as a lesion and as found; None if detection is not scored.
-    """
-
-    def __init__(
-        self, tables: dict[str, CaseTable], labels: Labels, rule: LesionRule | None = None
-    ):
-        self.cases = sorted(tables)
-        chosen = [tables[case] for case in self.cases]
-        voxel_mm3 = [table.voxel_mm3 for table in chosen]
-        self.pool = pool_pieces([table.prediction for table in chosen], voxel_mm3)
-        self.truth = pool_pieces([table.reference for table in chosen], voxel_mm3)
-        starts = np.cumsum(
-            [[0, 0, 0], *([len(t.prediction.values), len(t.reference.values), 0] for t in chosen)],
-            axis=0,
-        )
-        self.shared = np.concatenate(
-            [table.shared + start for table, start in zip(chosen, starts, strict=False)]
-        )
-        self.labels = foreground(labels)
-        self.scopes = scopes_of(labels)
-        self.rule = rule
-        self.untouched = ~self.pool.pieces.is_hole
-        self._weigh_pieces()
-        names = rule.labels if rule else ()
-        everything = np.ones(len(self.truth.case), bool)
-        self.lesions = {
-            name: find_components(self.truth, everything, self.labels[name]) for name in names
-        }
-
-    def _weigh_pieces(self) -> None:
-        """Gather what each piece adds to the Dice of each label.
-
-        Row i of `weights` holds the true positives of piece i for each label, then its voxels for
-        each label. With them Dice = 2 TP / (predicted + reference voxels).
-        """
-        n, n_labels = len(self.pool.case), len(self.labels)
-        rows, columns, values = [], [], []
-        self.reference_voxels = np.zeros((len(self.cases), n_labels))
-        for column, members in enumerate(self.labels.values()):
-            own = np.isin(self.pool.pieces.values, members)
-            true = np.where(own, self.overlaps(members), 0)
-            for place, counts in ((column, true), (n_labels + column, self.pool.pieces.voxels)):
-                kept = np.flatnonzero(own & (counts > 0))
-                rows.append(kept)
-                columns.append(np.full(len(kept), place))
-                values.append(counts[kept])
-            inside = np.isin(self.truth.pieces.values, members)
-            self.reference_voxels[:, column] = np.bincount(
-                self.truth.case[inside], self.truth.pieces.voxels[inside], len(self.cases)
-            )
-        places = np.concatenate(rows), np.concatenate(columns)
-        self.weights = csr_array(
-            (np.concatenate(values).astype(float), places), shape=(n, 2 * n_labels)
-        )
-
-    def overlaps(self, members: list[int] | tuple[int, ...]) -> np.ndarray:
-        """Return the voxels that each piece shares with some labels of the reference."""
-        chosen = self.shared[np.isin(self.truth.pieces.values[self.shared[:, 1]], members)]
-        counts = np.bincount(chosen[:, 0], chosen[:, 2], len(self.pool.case))
-        return counts.astype(np.int64)
-
-    def sums(self, pieces: np.ndarray) -> np.ndarray:
-        """Return the weights of some pieces (indices), summed over each case."""
-        n = len(pieces)
-        places = self.pool.case[pieces], pieces
-        chosen = csr_array((np.ones(n), places), shape=(len(self.cases), len(self.pool.case)))
-        return (chosen @ self.weights).toarray()
-
-    def score(self, present: np.ndarray, sums: np.ndarray | None = None) -> Scores:
-        """Return the scores of the pieces that are there.
-
-        Parameters
-        ----------
-        present : ndarray of bool
-            Of shape (piece,).
-        sums : ndarray of float or None
-            Their weights, summed over each case, if these are known.
-        """
-        if sums is None:
-            sums = self.sums(np.flatnonzero(present))
-        n_labels = len(self.labels)
-        both = sums[:, n_labels:] + self.reference_voxels
-        dice = np.full(both.shape, np.nan)
-        np.divide(2 * sums[:, :n_labels], both, out=dice, where=both > 0)
-        lesion_f1 = np.empty((len(self.cases), len(self.lesions)))
-        for column, name in enumerate(self.lesions):
-            lesion_f1[:, column] = self._lesion_f1(name, present)
-        return Scores(dice, lesion_f1)
-
-    def _lesion_f1(self, name: str, present: np.ndarray) -> np.ndarray:
-        """Return 2 TP / (predicted + reference lesions) of each case for one label."""
-        true, found = self.lesions[name], find_components(self.pool, present, self.labels[name])
-        kinds = (true, len(self.truth.case)), (found, len(self.pool.case))
-        places, large = [], []
-        for components, n in kinds:
-            place = np.full(n, -1)
-            large.append(at_least(components.volume_mm3, self.rule.min_volume_mm3))
-            kept = large[-1][components.number]
-            place[components.members[kept]] = components.number[kept]
-            places.append(place)
-        pairs = np.column_stack([places[0][self.shared[:, 1]], places[1][self.shared[:, 0]]])
-        both = (pairs >= 0).all(1)
-        pairs, where = np.unique(pairs[both], axis=0, return_inverse=True)
-        shared = np.bincount(where.ravel(), self.shared[both, 2], len(pairs))
-        # Lesions of different cases share no voxel, so all cases are matched in one call.
-        matched = match_lesions(pairs, shared, true.voxels, found.voxels, self.rule)
-        n_cases = len(self.cases)
-        n_matched = np.bincount(true.case[matched[:, 0]], minlength=n_cases)
-        n_lesions = sum(
-            np.bincount(components.case[kept], minlength=n_cases)
-            for (components, _), kept in zip(kinds, large, strict=True)
-        )
-        f1 = np.full(n_cases, np.nan)
-        return np.divide(2 * n_matched, n_lesions, out=f1, where=n_lesions > 0)
-
-
-def tabulate_cases(
-    folder: Path,
-    references: dict[str, Path],
-    predictions: dict[str, Path],
-    keys: dict[str, str],
-    labels: Labels,
-    workers: int,
-) -> dict[str, CaseTable]:
-    """Reduce all cases to tables in `folder`; finished cases are kept.
-
-    Parameters
-    ----------
-    folder : Path
-        Where the tables lie.
-    references, predictions : dict of str to Path
-        Label maps of the cases.
-    keys : dict of str to str
-        The key of each prediction.
-    labels : dict
-        Labels and regions of the data set.
-    workers : int
-        Number of processes.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        See `segflow.predictors.components.read_table`.
-    """
-    code = module_key("predictors.components")
-    table_keys = {
-        case: content_key(key, file_sha256(references[case]), code) for case, key in keys.items()
-    }
-    items = {case: (references[case], predictions[case]) for case in keys}
-    work = partial(_tabulate_case, folder=folder, labels=labels)
-    finish_cases(folder, table_keys, items, work, workers, "components")
-    return {case: load_table(folder / f"{case}.npz") for case in sorted(keys)}
-
-
-def _tabulate_case(item: tuple[str, tuple[Path, Path]], folder: Path, labels: Labels) -> list[Path]:
-    path = folder / f"{item[0]}.npz"
-    save_table(path, read_table(*item[1], labels))
-    return [path]
-
-
-def describe_components(cohort: Cohort) -> Iterator[dict]:
-    """Yield a row for each component and each hole of each scope, before any step.
-
-    ``overlap_voxels`` is what it shares with the scope's labels in the reference: 0 makes a
-    component a false one. The ``rank`` is by size within case, scope and kind, from 1.
-    """
-    pool = cohort.pool
-    for scope, labels in cohort.scopes.items():
-        overlaps = cohort.overlaps(labels)
-        holes = fillable_holes(pool, cohort.untouched, labels)
-        alone = Components(
-            holes,
-            np.arange(len(holes)),
-            pool.pieces.voxels[holes],
-            pool.volume_mm3[holes],
-            pool.case[holes],
-        )
-        together = find_components(pool, cohort.untouched, labels)
-        for kind, components in (("component", together), ("hole", alone)):
-            n = len(components.voxels)
-            overlap = np.bincount(components.number, overlaps[components.members], n)
-            border = np.bincount(components.number, pool.pieces.at_border[components.members], n)
-            ranks = rank_components(components)
-            for place in np.lexsort((np.arange(n), ranks, components.case)):
-                yield {
-                    "case": cohort.cases[components.case[place]],
-                    "scope": scope,
-                    "kind": kind,
-                    "voxels": int(components.voxels[place]),
-                    "volume_mm3": float(components.volume_mm3[place]),
-                    "overlap_voxels": int(overlap[place]),
-                    "rank": int(ranks[place]),
-                    "at_border": int(border[place] > 0),
-                }
 
 
 def search(
@@ -514,46 +266,6 @@ def _candidates(
     for step in steps:
         gone = removed_components(components, step)
         yield step, components.members[gone[components.number]]
-
-
-def pick_volumes(wrong: np.ndarray, volumes: np.ndarray, count: int) -> list[float]:
-    """Pick thresholds that each lie just above the volume of some wrong piece.
-
-    Parameters
-    ----------
-    wrong : ndarray of float
-        Volumes of the pieces that a step should reach.
-    volumes : ndarray of float
-        Volumes of all pieces, these included.
-    count : int
-        How many thresholds to pick at most: at evenly spaced ranks of the different volumes in
-        `wrong`, the smallest and the largest among them.
-
-    Returns
-    -------
-    list of float
-        Ascending; each between that volume and the next larger one in `volumes`, with as few
-        digits as this allows. Volumes that differ by hardly more than the tolerance of limits
-        (`segflow.images.sizes`) are one.
-    """
-    wrong, volumes = np.unique(wrong), np.unique(volumes)
-    places = np.unique(np.linspace(0, len(wrong) - 1, min(count, len(wrong))).round().astype(int))
-    picked = []
-    for low in wrong[places]:
-        above = np.searchsorted(volumes, low * (1 + 4 * TOLERANCE), side="right")
-        high = volumes[above] if above < len(volumes) else 1.5 * low
-        picked.append(_short_number(float(low), float(high)))
-    return list(dict.fromkeys(picked))
-
-
-def _short_number(low: float, high: float) -> float:
-    """Return a number between two others, near their geometric mean, with few digits."""
-    middle = math.sqrt(low * high)
-    for digits in range(1, 17):
-        number = float(f"{middle:.{digits}g}")
-        if not at_most(number, low) and not at_least(number, high):
-            return number
-    return middle
 
 
 def _means(scores: np.ndarray) -> np.ndarray:

@@ -23,7 +23,7 @@ def draw_postprocessing(choice: dict, components: "pd.DataFrame", title: str) ->
     choice : dict
         ``postprocessing.json``; see `segflow.predictors.postprocessing_search.search`.
     components : DataFrame
-        ``components.csv``; see `segflow.predictors.postprocessing_search.describe_components`.
+        ``components.csv``; see `segflow.predictors.component_tables.describe_components`.
     title : str
         Title of the figure.
     """
