@@ -1,5 +1,6 @@
 """The files that each target of the workflow asks for."""
 
+from collections.abc import Callable, Iterator
 from itertools import product
 from string import Formatter
 
@@ -63,6 +64,7 @@ PREPARED: dict[str, list[str]] = {
     ],
     "discard": ["{dataset}/discarded.csv"],
 }
+RANKED = ("evaluate", "figures", "tables")  # of several data sets together
 # What data sets have whose cases a predictor segments.
 MAPS = {
     "evaluate": ["summary.csv", "best.json", "comparisons.csv"],
@@ -90,8 +92,6 @@ MAPS = {
     ],
     "report": ["labels_itksnap.txt", "labels_slicer.ctbl"],
 }
-# What data sets have if ways to predict are studied.
-INFERENCE = ["inference.csv", "inference.json", "inference.png"]
 # What data sets have of whose cases a predictor tells the class.
 CLASSES = {
     "evaluate": ["classification_summary.csv", "classification_comparisons.csv"],
@@ -110,12 +110,53 @@ CLASSES = {
         "classification_comparisons.csv",
     ],
 }
-# What data sets have that ask for it.
 PROBABILITIES = {
     "evaluate": ["calibration.csv"],
     "figures": ["reliability.png", "froc.png"],
     "tables": ["calibration.csv", "reliability.csv", "froc.csv", "froc_curves.csv"],
 }
+STUDIED = ["inference.csv", "inference.json", "inference.png"]
+INFERENCE = {
+    "inference": STUDIED,
+    "figures": STUDIED,
+    "page": STUDIED,
+    "tables": ["inference.csv"],
+}
+COHORT = {
+    "convert": ["brains.png"],
+    "split": ["cohort.csv"],
+    "figures": ["brains.png", "cohort.csv"],
+    "tables": ["brains.csv", "cohort.csv"],
+}
+# What some data sets have by step, and which.
+OF_DATASETS: list[tuple[Callable[[Run, str], bool], dict[str, list[str]]]] = [
+    (lambda run, _: bool(run.predictors), MAPS),
+    (lambda run, dataset: run.classifies(dataset), CLASSES),
+    (lambda run, dataset: run.measures_probabilities(dataset), PROBABILITIES),
+    (lambda run, _: "inference_study" in run.config, INFERENCE),
+    (lambda run, dataset: run.is_cohort(dataset), COHORT),
+    (
+        lambda run, dataset: "mammography" in run.datasets[dataset]["reading"],
+        {"convert": ["preparation.png"], "figures": ["preparation.png"]},
+    ),
+    (
+        lambda run, dataset: "near_duplicates" in run.datasets[dataset],
+        {"tables": ["near_duplicates.csv"]},
+    ),
+    (lambda run, _: len(run.models) > 1, {"figures": ["learning_curves.png"]}),
+    (
+        lambda run, _: len(run.predictors) > 1,
+        {"figures": ["case_comparison_val.png", "case_comparison_test.png"]},
+    ),
+]
+# What some models have of a data set among the figures, and which.
+FIGURES_OF_MODELS: list[tuple[Callable[[Run, str, str], bool], str]] = [
+    (
+        lambda run, _, model: run.models[model]["training"]["augmentation"] != "none",
+        "augmentation.png",
+    ),
+    (lambda run, dataset, model: model in run.explained(dataset), "saliency.png"),
+]
 
 
 def target_files(run: Run, step: str) -> list[str]:
@@ -143,86 +184,51 @@ def target_files(run: Run, step: str) -> list[str]:
     if step == "discard" and run.config["keep_probabilities"]:
         return []
     chosen = run.selected
-    values = {
-        "dataset": chosen["dataset"],
-        "part": ["train", "test"],
-        "preprocessing": sorted({run.preprocessing(model) for model in chosen["model"]}),
-    }
-    files = []
-    for pattern in PREPARED.get(step, ()):
-        models = chosen["model"] if "{model}" in pattern else [None]
-        for model in models:
-            folds = run.chosen_folds(model) if model else []
-            files += _fill(pattern, {**values, "model": [model], "fold": folds})
-    for predictor in chosen["predictor"]:
-        own = {**values, "predictor": [predictor], "split": run.splits_of(predictor)}
-        for task in TASKS[run.task(predictor)]:
-            having = [d for d in own["dataset"] if task == "maps" or run.has_classes(d)]
-            for pattern in PREDICTED[task].get(step, ()):
-                files += _fill(pattern, {**own, "dataset": having})
+    files = [*_prepared(run, step), *_predicted(run, step)]
+    for dataset in chosen["dataset"]:
+        for applies, names in OF_DATASETS:
+            if applies(run, dataset):
+                files += [f"{dataset}/{name}" for name in names.get(step, ())]
+    pairs = list(product(chosen["dataset"], chosen["model"]))
+    for applies, name in FIGURES_OF_MODELS if step == "figures" else ():
+        files += [
+            f"{dataset}/{model}/{name}" for dataset, model in pairs if applies(run, dataset, model)
+        ]
     if step == "export":
         files += [
             f"{dataset}/{name}/predictor.zip"
             for dataset, name in product(chosen["dataset"], chosen["predictor"])
             if name in run.exportable
         ]
-    if step == "figures" and len(run.models) > 1:
-        files += [f"{dataset}/learning_curves.png" for dataset in chosen["dataset"]]
-    if step == "figures" and len(run.predictors) > 1:
-        files += _fill(
-            "{dataset}/case_comparison_{split}.png", {**values, "split": ["val", "test"]}
-        )
-    if step == "figures":
-        files += [
-            f"{dataset}/{model}/augmentation.png"
-            for dataset, model in product(chosen["dataset"], chosen["model"])
-            if run.models[model]["training"]["augmentation"] != "none"
-        ]
-    if step == "figures":
-        files += [
-            f"{dataset}/{model}/saliency.png"
-            for dataset in chosen["dataset"]
-            for model in run.explained(dataset)
-            if model in chosen["model"]
-        ]
-    if step in ("convert", "figures"):
-        files += [
-            f"{name}/preparation.png"
-            for name in chosen["dataset"]
-            if "mammography" in run.datasets[name]["reading"]
-        ]
-    if step in ("split", "figures", "tables"):
-        files += [f"{name}/cohort.csv" for name in filter(run.is_cohort, chosen["dataset"])]
-    if step == "tables":
-        files += [f"{name}/brains.csv" for name in filter(run.is_cohort, chosen["dataset"])]
-        files += [
-            f"{name}/near_duplicates.csv"
-            for name in chosen["dataset"]
-            if "near_duplicates" in run.datasets[name]
-        ]
-    if step in ("convert", "figures"):
-        files += [f"{name}/brains.png" for name in filter(run.is_cohort, chosen["dataset"])]
-    if "inference_study" in run.config and step in ("inference", "figures", "page"):
-        files += [f"{dataset}/{name}" for dataset in chosen["dataset"] for name in INFERENCE]
-    if "inference_study" in run.config and step == "tables":
-        files += [f"{dataset}/{INFERENCE[0]}" for dataset in chosen["dataset"]]
-    if run.predictors:
-        maps = MAPS.get(step, [])
-        files += [f"{dataset}/{name}" for dataset in chosen["dataset"] for name in maps]
-    if step in ("evaluate", "figures", "tables"):
-        files += [
-            f"{dataset}/{name}"
-            for dataset in filter(run.measures_probabilities, chosen["dataset"])
-            for name in PROBABILITIES[step]
-        ]
-        files += [
-            f"{dataset}/{name}"
-            for dataset in filter(run.classifies, chosen["dataset"])
-            for name in CLASSES[step]
-        ]
-    if step in PROBABILITIES and len(run.datasets) > 1 and run.predictors:
+    if step in RANKED and len(run.datasets) > 1 and run.predictors:
         files.append("ranking.csv")
     return [f"<results>/{file}" for file in files]
+
+
+def _prepared(run: Run, step: str) -> Iterator[str]:
+    """Give the files that data sets and models have, whatever their predictors do."""
+    chosen = run.selected
+    values = {
+        "dataset": chosen["dataset"],
+        "part": ["train", "test"],
+        "preprocessing": sorted({run.preprocessing(model) for model in chosen["model"]}),
+    }
+    for pattern in PREPARED.get(step, ()):
+        for model in chosen["model"] if "{model}" in pattern else [None]:
+            folds = run.chosen_folds(model) if model else []
+            yield from _fill(pattern, {**values, "model": [model], "fold": folds})
+
+
+def _predicted(run: Run, step: str) -> Iterator[str]:
+    """Give the files that predictors write, by what they say of a case."""
+    chosen = run.selected
+    for predictor in chosen["predictor"]:
+        splits = run.splits_of(predictor)
+        for task in TASKS[run.task(predictor)]:
+            having = [one for one in chosen["dataset"] if task == "maps" or run.has_classes(one)]
+            values = {"dataset": having, "predictor": [predictor], "split": splits}
+            for pattern in PREDICTED[task].get(step, ()):
+                yield from _fill(pattern, values)
 
 
 def _fill(pattern: str, values: dict[str, list]) -> list[str]:
