@@ -44,6 +44,7 @@ onsuccess:
 
 onerror:
     record_end()
+    end_run(Path(".snakemake"))
 
 
 rule all:

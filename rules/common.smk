@@ -14,7 +14,7 @@ from segflow.predictors.baselines import BASELINES
 from segflow.report.data_dictionary import dictionary_key
 from segflow.report.page_folder import page_key
 from segflow.run.configuration import Run, lasting
-from segflow.run.locks import enter_run
+from segflow.run.locks import end_run, enter_run
 from segflow.run.recorder import (
     check_module,
     check_passed_over,

@@ -286,3 +286,27 @@ def test_failures_of_both_parts_are_shown_once_and_last_and_lose_nothing(project
         path.write_bytes(content)
     project.snakemake("convert")
     assert ",error," not in table.read_text()
+
+
+def test_what_two_jobs_find_damaged_both_say_and_is_made_again(project):
+    (folder,) = project.results.glob("nnUNet_results/*/*__tiny_3d__*/fold_0")
+    checkpoint = folder / "checkpoint_final.pth"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    model = project.results / "hippocampus/tiny_3d"
+    for split in ("val", "test"):
+        shutil.rmtree(model / f"probabilities/fold_0_{split}")
+    again = ("--forcerun", "predict_fold", "--until", "predict_fold")
+    text = project.snakemake("--cores", "1", "--keep-going", *again, check=False)
+    assert "missing locally" not in text
+    for split in ("val", "test"):
+        said = (project.folder / f"logs/hippocampus/tiny_3d/predict_fold/0_{split}.log").read_text()
+        assert "expected SHA-256" in said
+        assert "training.json; run again" in said
+    assert (folder / "checkpoint_final.pth.damaged").exists()
+    assert (model / "fold_0/training.json.damaged").exists()
+    wanted = [
+        f"results/hippocampus/tiny_3d/probabilities/fold_0_{name}.csv" for name in ("val", "test")
+    ]
+    assert project.planned(*wanted) == {"train_fold", "predict_fold"}
+    project.snakemake(*wanted)
+    assert checkpoint.stat().st_size > 1000

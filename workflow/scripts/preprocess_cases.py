@@ -3,7 +3,8 @@
 import argparse
 from pathlib import Path
 
-from segflow.files.content import place_file, read_own_json, setting_damage_aside
+from segflow.files.content import place_file, read_own_json
+from segflow.files.damage import noting_damage
 from segflow.files.manifests import read_converted, write_manifest
 from segflow.images.nifti import SUFFIX
 from segflow.jobs.logs import explained
@@ -28,7 +29,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--memory-mb", type=float, required=True)
     options = parser.parse_args(arguments)
     use_folders(options.results)
-    with setting_damage_aside():
+    with noting_damage():
         _preprocess(options)
 
 

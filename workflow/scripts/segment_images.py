@@ -4,7 +4,8 @@ import argparse
 import json
 from pathlib import Path
 
-from segflow.files.content import read_own_json, setting_damage_aside
+from segflow.files.content import read_own_json
+from segflow.files.damage import noting_damage
 from segflow.jobs.devices import may_lease
 from segflow.jobs.folder_leases import held
 from segflow.jobs.logs import explained
@@ -33,7 +34,7 @@ def main(arguments: list[str] | None = None) -> None:
     use_folders(options.results)
     work = options.output / ".work"
     leased = may_lease(options.device, share=options.gpu_share)
-    with held(work), leased, setting_damage_aside():
+    with held(work), leased, noting_damage():
         predictor = Predictor(
             results=options.results,
             dataset=options.dataset,

@@ -14,7 +14,6 @@ from segflow.files.content import (
     read_json,
     read_own_json,
     replacing,
-    setting_damage_aside,
     write_json,
 )
 from segflow.files.ledger import Ledger
@@ -88,19 +87,6 @@ def test_read_json_names_a_damaged_file(tmp_path, text):
     path.write_text(text)
     with pytest.raises(ValueError, match=r"splits\.json: not valid JSON"):
         read_json(path)
-
-
-def test_damage_is_set_aside_with_what_vouches_for_it(tmp_path):
-    checkpoint, manifest = tmp_path / "checkpoint.pth", tmp_path / "training.json"
-    checkpoint.write_text("torn")
-    manifest.write_text("{}")
-    message = r"x is torn; set aside as \*\.damaged: .*checkpoint\.pth, .*training\.json; run again"
-    with pytest.raises(ValueError, match=message), setting_damage_aside():
-        raise Damaged("x is torn", checkpoint, manifest, tmp_path / "gone")
-    assert {path.name for path in tmp_path.iterdir()} == {
-        "checkpoint.pth.damaged",
-        "training.json.damaged",
-    }
 
 
 def test_damage_that_a_worker_process_finds_keeps_its_files(tmp_path):

@@ -48,27 +48,6 @@ class Damaged(ValueError):
         return self.args[0]
 
 
-@contextmanager
-def setting_damage_aside() -> Iterator[None]:
-    """Rename what the block finds damaged, so that the next run makes it again.
-
-    Raises
-    ------
-    ValueError
-        In place of `Damaged`; it says what to do.
-    """
-    try:
-        yield
-    except Damaged as damage:
-        aside = [path for path in damage.files if path.exists()]
-        for path in aside:
-            path.replace(path.with_name(f"{path.name}.damaged"))
-        raise ValueError(
-            f"{damage}; set aside as *.damaged: {', '.join(map(str, aside))}; run again, and only "
-            "what is missing is made again"
-        ) from None
-
-
 PARTIAL = ".partial."  # part of the name of every file that is being written
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
-from segflow.files.content import setting_damage_aside
+from segflow.files.damage import noting_damage
 
 MARK = "\nWhat went wrong:\n"
 EXPECTED = (ValueError, RuntimeError, OSError, MemoryError)  # their words suffice
@@ -30,10 +30,10 @@ def logged(path: str | Path) -> Iterator[None]:
 def explained() -> Iterator[None]:
     """End the process by an error that the block raises, with its words last on standard output.
 
-    There `read_failure` finds them. What is found damaged is set aside.
+    There `read_failure` finds them. What is found damaged is noted; see `segflow.files.damage`.
     """
     try:
-        with setting_damage_aside():
+        with noting_damage():
             yield
     except Exception as error:
         traceback.print_exc(file=sys.stdout)

@@ -1,4 +1,4 @@
-"""Snakemake's lock of a working folder, when the run that took it was killed.
+"""Which runs there are in a working folder, and what is tidied up where no other one is alive.
 
 Snakemake locks what a run reads and writes, and cannot tell a living run from a dead one. Here each
 run enters itself beside the locks, so that the next one knows.
@@ -10,13 +10,14 @@ from dataclasses import asdict
 from pathlib import Path
 
 from segflow.files.content import read_json, write_json
+from segflow.files.damage import set_damage_aside
 from segflow.jobs.folder_leases import Owner, this_process
 
 
 def enter_run(folder: Path) -> None:
-    """Enter this run, and remove locks that were left by runs which are gone.
+    """Enter this run, remove locks of runs which are gone, and set aside what they found damaged.
 
-    Locks stay if any run may be alive: if one is, if one was started on another host, or if there
+    Both stay if any run may be alive: if one is, if one was started on another host, or if there
     is no record of who took them.
 
     Parameters
@@ -25,9 +26,36 @@ def enter_run(folder: Path) -> None:
         Snakemake's own folder, ``.snakemake`` in the working folder.
     """
     mine = this_process()
-    runs = folder / "runs"
-    gone, others = [], 0
-    for path in sorted(runs.glob("*.json")):
+    gone, others = _entered_runs(folder, mine)
+    if gone and not others:
+        locks = sorted((folder / "locks").glob("*.lock"))
+        if locks:
+            print("The last run was killed; its lock is removed.", file=sys.stderr)
+        for path in (*locks, *gone):
+            path.unlink(missing_ok=True)
+    if not others:
+        set_damage_aside(folder)
+    record = folder / "runs" / f"{mine.token}.json"
+    write_json(record, asdict(mine))
+    atexit.register(record.unlink, missing_ok=True)
+
+
+def end_run(folder: Path) -> None:
+    """Set aside what jobs found damaged, unless another run may be using it.
+
+    Parameters
+    ----------
+    folder : Path
+        Snakemake's own folder.
+    """
+    if _entered_runs(folder, this_process())[1] <= 1:  # this one
+        set_damage_aside(folder)
+
+
+def _entered_runs(folder: Path, mine: Owner) -> tuple[list[Path], int]:
+    """Return the records of runs that are gone, and how many runs may be alive."""
+    gone, alive = [], 0
+    for path in sorted((folder / "runs").glob("*.json")):
         try:
             owner = Owner(**read_json(path))
         except (ValueError, TypeError):
@@ -37,16 +65,8 @@ def enter_run(folder: Path) -> None:
         if owner is None or _is_gone(owner, mine):
             gone.append(path)
         else:
-            others += 1
-    if gone and not others:
-        locks = sorted((folder / "locks").glob("*.lock"))
-        if locks:
-            print("The last run was killed; its lock is removed.", file=sys.stderr)
-        for path in (*locks, *gone):
-            path.unlink(missing_ok=True)
-    record = runs / f"{mine.token}.json"
-    write_json(record, asdict(mine))
-    atexit.register(record.unlink, missing_ok=True)
+            alive += 1
+    return gone, alive
 
 
 def _is_gone(owner: Owner, mine: Owner) -> bool:
