@@ -44,7 +44,7 @@ onsuccess:
 
 onerror:
     record_end()
-    end_run(Path(".snakemake"))
+    set_damage_aside()
 
 
 rule all:

@@ -7,6 +7,7 @@ from pathlib import Path
 from segflow.datasets.parts import state_of_part
 from segflow.datasets.sources import folder_state
 from segflow.files.labels import foreground
+from segflow.files.damage import set_damage_aside
 from segflow.files.code import code_key, module_key, procedure, procedures
 from segflow.jobs.devices import count_gpus
 from segflow.jobs.environment import share_environment
@@ -14,7 +15,7 @@ from segflow.predictors.baselines import BASELINES
 from segflow.report.data_dictionary import dictionary_key
 from segflow.report.page_folder import page_key
 from segflow.run.configuration import Run, lasting
-from segflow.run.locks import end_run, enter_run
+from segflow.run.locks import enter_run
 from segflow.run.recorder import (
     check_module,
     check_passed_over,

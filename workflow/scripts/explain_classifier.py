@@ -13,7 +13,6 @@ from segflow.files.content import (
     read_own_json,
     replacing,
 )
-from segflow.files.damage import noting_damage
 from segflow.files.ledger import Ledger
 from segflow.files.manifests import read_finished
 from segflow.images.nifti import SUFFIX, Grid, read_grid, write_image
@@ -56,7 +55,7 @@ def main(arguments: list[str] | None = None) -> None:
     end_cleanly()
     use_folders(options.results)
     leased = may_lease(options.device, share=options.gpu_share)
-    with held(options.folder), leased, noting_damage():
+    with held(options.folder), leased:
         _explain(options)
 
 

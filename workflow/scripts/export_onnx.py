@@ -5,7 +5,6 @@ from pathlib import Path
 import torch
 
 from segflow.files.content import read_own_json
-from segflow.files.damage import noting_damage
 from segflow.jobs.logs import logged
 from segflow.models.folds import read_fold
 from segflow.models.nnunet import use_folders
@@ -21,8 +20,7 @@ def main(
     use_folders(results)
     described = read_own_json(plans)
     folder = fold_folder(results, nnunet_name, described, fold).parent
-    with noting_damage():
-        predictor = load_predictor(folder, {fold: training}, described, torch.device("cpu"))
+    predictor = load_predictor(folder, {fold: training}, described, torch.device("cpu"))
     difference = export_network(predictor, network)
     print(f"{network}: logits differ by at most {difference:.2g} of the largest")
 

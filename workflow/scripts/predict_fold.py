@@ -7,7 +7,6 @@ import torch
 
 from segflow.files.cases import ages_of, read_cases
 from segflow.files.content import read_own_json
-from segflow.files.damage import noting_damage
 from segflow.files.manifests import read_finished, write_manifest
 from segflow.jobs.devices import choose_device, may_lease
 from segflow.jobs.folder_leases import held
@@ -44,7 +43,7 @@ def main(arguments: list[str] | None = None) -> None:
     end_cleanly()
     use_folders(options.results)
     leased = may_lease(options.device, share=options.gpu_share)
-    with held(options.folder), leased, noting_damage():
+    with held(options.folder), leased:
         _predict(options)
 
 

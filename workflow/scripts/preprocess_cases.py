@@ -4,7 +4,6 @@ import argparse
 from pathlib import Path
 
 from segflow.files.content import place_file, read_own_json
-from segflow.files.damage import noting_damage
 from segflow.files.manifests import read_converted, write_manifest
 from segflow.images.nifti import SUFFIX
 from segflow.jobs.logs import explained
@@ -29,8 +28,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--memory-mb", type=float, required=True)
     options = parser.parse_args(arguments)
     use_folders(options.results)
-    with noting_damage():
-        _preprocess(options)
+    _preprocess(options)
 
 
 def _preprocess(options: argparse.Namespace) -> None:

@@ -5,7 +5,6 @@ import json
 from pathlib import Path
 
 from segflow.files.content import read_own_json
-from segflow.files.damage import noting_damage
 from segflow.jobs.devices import may_lease
 from segflow.jobs.folder_leases import held
 from segflow.jobs.logs import explained
@@ -34,7 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
     use_folders(options.results)
     work = options.output / ".work"
     leased = may_lease(options.device, share=options.gpu_share)
-    with held(work), leased, noting_damage():
+    with held(work), leased:
         predictor = Predictor(
             results=options.results,
             dataset=options.dataset,

@@ -8,7 +8,6 @@ import torch
 
 from segflow.files.cases import write_rows
 from segflow.files.content import read_own_json
-from segflow.files.damage import noting_damage
 from segflow.files.manifests import read_finished
 from segflow.jobs.devices import choose_device, device_name, may_lease
 from segflow.jobs.folder_leases import held
@@ -48,7 +47,7 @@ def main(arguments: list[str] | None = None) -> None:
     end_cleanly()
     use_folders(options.results)
     # The device alone: others on it would be measured, too.
-    with held(options.folder), may_lease(options.device), noting_damage():
+    with held(options.folder), may_lease(options.device):
         _study(options)
 
 

@@ -9,7 +9,6 @@ import torch
 
 from segflow.files.cases import ages_of, read_cases
 from segflow.files.content import read_own_json, write_json
-from segflow.files.damage import noting_damage
 from segflow.files.manifests import read_finished
 from segflow.files.words import counted
 from segflow.jobs.devices import choose_device, may_lease
@@ -57,13 +56,12 @@ def main(arguments: list[str] | None = None) -> None:
 
     end_cleanly()
     use_folders(options.results)
-    with noting_damage():
-        plans, folds = read_own_json(options.plans), read_own_json(options.splits)
+    plans, folds = read_own_json(options.plans), read_own_json(options.splits)
     fold = fold_of(folds, options.fold)
     check_n_gpus(options.n_gpus, plans, options.device)
     folder = fold_folder(options.results, options.nnunet_name, plans, options.fold)
     leased = may_lease(options.device, options.n_gpus, options.gpu_share)
-    with held(folder), leased, warned_before_limit(), noting_damage():
+    with held(folder), leased, warned_before_limit():
         _train(options, plans, fold, folder)
 
 

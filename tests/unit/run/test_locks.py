@@ -6,7 +6,7 @@ import pytest
 
 from segflow.files.content import write_json
 from segflow.jobs.folder_leases import this_process
-from segflow.run.locks import end_run, enter_run
+from segflow.run.locks import enter_run
 
 ME = this_process()
 
@@ -69,21 +69,11 @@ def test_a_torn_record_counts_as_a_killed_run(folder):
 
 
 @pytest.mark.parametrize("other_runs", [False, True])
-@pytest.mark.parametrize("at_the_end", [False, True])
-def test_damage_is_set_aside_where_no_other_run_may_use_it(
-    folder, dead, tmp_path, monkeypatch, at_the_end, other_runs
-):
-    monkeypatch.chdir(tmp_path)
-    table = tmp_path / "training.json"
+def test_damage_is_set_aside_where_no_other_run_may_use_it(folder, dead, other_runs):
+    table = folder / "training.json"
     table.write_text("torn")
-    noted = [[str(table), table.stat().st_mtime_ns]]
-    others = [dead, *([replace(ME, host="other", place="other 1 2", token="other")] * other_runs)]
-    if at_the_end:
-        enter(folder, *others)
-    write_json(folder / "damaged/note.json", noted)
-    if at_the_end:
-        end_run(folder)
-    else:
-        enter(folder, *others)
+    write_json(folder / "damaged/note.json", [[str(table), table.stat().st_mtime_ns]])
+    other = replace(ME, host="other", place="other 1 2", token="other")
+    enter(folder, dead, *([other] * other_runs))
     assert table.exists() == other_runs
-    assert (tmp_path / "training.json.damaged").exists() != other_runs
+    assert (folder / "training.json.damaged").exists() != other_runs

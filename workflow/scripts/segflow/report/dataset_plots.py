@@ -91,8 +91,7 @@ def _points(split: SplitMetrics, names: list[str], classes: dict[str, str]) -> d
     averaged = mean_of_defined(split.values[:, :, :, split.averaged], axis=3)[:, :, :, None]
     values = np.concatenate([averaged, split.values], axis=3)
 
-    def of_label(at: tuple[int, int, int]) -> dict[str, np.ndarray]:
-        predictor, stage, label = at
+    def of_label(predictor: int, stage: int, label: int) -> dict[str, np.ndarray]:
         known = (name for name in names if name in split.metrics)
         columns = {
             name: values[predictor, stage, :, label, split.metrics.index(name)] for name in known
@@ -105,9 +104,7 @@ def _points(split: SplitMetrics, names: list[str], classes: dict[str, str]) -> d
         "classes": [classes[case] for case in split.cases] if any(classes.values()) else None,
         "values": {
             predictor: {
-                stage: {
-                    label: of_label((p, s, at)) for at, label in enumerate([ALL, *split.labels])
-                }
+                stage: {label: of_label(p, s, at) for at, label in enumerate([ALL, *split.labels])}
                 for s, stage in enumerate(split.stages)
             }
             for p, predictor in enumerate(split.predictors)

@@ -26,36 +26,9 @@ def enter_run(folder: Path) -> None:
         Snakemake's own folder, ``.snakemake`` in the working folder.
     """
     mine = this_process()
-    gone, others = _entered_runs(folder, mine)
-    if gone and not others:
-        locks = sorted((folder / "locks").glob("*.lock"))
-        if locks:
-            print("The last run was killed; its lock is removed.", file=sys.stderr)
-        for path in (*locks, *gone):
-            path.unlink(missing_ok=True)
-    if not others:
-        set_damage_aside(folder)
-    record = folder / "runs" / f"{mine.token}.json"
-    write_json(record, asdict(mine))
-    atexit.register(record.unlink, missing_ok=True)
-
-
-def end_run(folder: Path) -> None:
-    """Set aside what jobs found damaged, unless another run may be using it.
-
-    Parameters
-    ----------
-    folder : Path
-        Snakemake's own folder.
-    """
-    if _entered_runs(folder, this_process())[1] <= 1:  # this one
-        set_damage_aside(folder)
-
-
-def _entered_runs(folder: Path, mine: Owner) -> tuple[list[Path], int]:
-    """Return the records of runs that are gone, and how many runs may be alive."""
-    gone, alive = [], 0
-    for path in sorted((folder / "runs").glob("*.json")):
+    runs = folder / "runs"
+    gone, others = [], 0
+    for path in sorted(runs.glob("*.json")):
         try:
             owner = Owner(**read_json(path))
         except (ValueError, TypeError):
@@ -65,8 +38,18 @@ def _entered_runs(folder: Path, mine: Owner) -> tuple[list[Path], int]:
         if owner is None or _is_gone(owner, mine):
             gone.append(path)
         else:
-            alive += 1
-    return gone, alive
+            others += 1
+    if gone and not others:
+        locks = sorted((folder / "locks").glob("*.lock"))
+        if locks:
+            print("The last run was killed; its lock is removed.", file=sys.stderr)
+        for path in (*locks, *gone):
+            path.unlink(missing_ok=True)
+    if not others:
+        set_damage_aside(folder)
+    record = runs / f"{mine.token}.json"
+    write_json(record, asdict(mine))
+    atexit.register(record.unlink, missing_ok=True)
 
 
 def _is_gone(owner: Owner, mine: Owner) -> bool:
